@@ -1,0 +1,156 @@
+//! Which entry is the dump: the one that `dump =` names, the only file there is, or the only one that starts like a dump.
+
+use std::io::{Read, Seek};
+
+use globset::{Glob, GlobMatcher};
+use zip::read::ZipReadOptions;
+
+use super::directory::{Directory, Entry};
+use super::problem::Problem;
+use super::window::Window;
+use super::{MAX_PEEKS, gate, head, local_header};
+use crate::escape::quoted;
+
+/// The table of contents of a dump in directory format: the other files of its folder belong to it.
+const TABLE_OF_CONTENTS: &str = "toc.dat";
+
+/// Tells a dump by its first bytes.
+pub(super) type Recognise<'a> = &'a dyn Fn(&[u8]) -> bool;
+
+/// The index of the dump's entry.
+pub(super) fn dump<R: Read + Seek>(
+    window: &mut Window<R>,
+    directory: &Directory,
+    wanted: Option<&str>,
+    recognise: Recognise<'_>,
+) -> Result<usize, Problem> {
+    let files: Vec<&Entry> = directory
+        .entries
+        .iter()
+        .filter(|entry| !entry.is_directory())
+        .collect();
+    let candidates = match wanted {
+        Some(pattern) => matching(&files, pattern)?,
+        None => files.clone(),
+    };
+    match candidates[..] {
+        [] => Err(none(&files, wanted)),
+        [only] => Ok(only.index),
+        _ => by_magic(window, directory, candidates, recognise),
+    }
+}
+
+/// Matches the whole name, or its last part where the pattern has no folder.
+fn matching<'a>(files: &[&'a Entry], pattern: &str) -> Result<Vec<&'a Entry>, Problem> {
+    let glob: GlobMatcher = Glob::new(pattern)
+        .map_err(|error| Problem::Config {
+            message: format!("`dump = {pattern:?}` is no pattern: {}", error.kind()),
+            hint: "name the dump inside the archive, for example `dump = \"*.dump\"`".into(),
+        })?
+        .compile_matcher();
+    let by_last_part = !pattern.contains('/');
+    let found = files.iter().copied().filter(|entry| {
+        glob.is_match(&entry.name) || (by_last_part && glob.is_match(last_part(&entry.name)))
+    });
+    Ok(found.collect())
+}
+
+fn by_magic<R: Read + Seek>(
+    window: &mut Window<R>,
+    directory: &Directory,
+    mut candidates: Vec<&Entry>,
+    recognise: Recognise<'_>,
+) -> Result<usize, Problem> {
+    let mut dumps: Vec<&Entry> = Vec::new();
+    let mut unreadable = None;
+    candidates.sort_by_key(|entry| last_part(&entry.name) != TABLE_OF_CONTENTS);
+    for (peeked, entry) in candidates.iter().copied().enumerate() {
+        if dumps.iter().any(|dump| is_part_of(entry, dump)) {
+            continue;
+        }
+        if peeked >= MAX_PEEKS {
+            return Err(ambiguous(
+                "the archive has too many files to look into each",
+                &candidates,
+            ));
+        }
+        if let Err(problem) = gate::check_readable(entry) {
+            unreadable.get_or_insert(problem);
+        } else if head::is_dump(&head(window, directory, entry)?, recognise) {
+            dumps.push(entry);
+        }
+    }
+    match (&dumps[..], unreadable) {
+        ([only], _) => Ok(only.index),
+        ([], Some(problem)) => Err(problem),
+        ([], None) => Err(ambiguous(
+            "no file in the archive is a PostgreSQL dump",
+            &candidates,
+        )),
+        (several, _) => Err(ambiguous("the archive has several dumps", several)),
+    }
+}
+
+fn is_part_of(entry: &Entry, dump: &Entry) -> bool {
+    last_part(&dump.name) == TABLE_OF_CONTENTS && folder(&entry.name) == folder(&dump.name)
+}
+
+/// The first bytes of an entry, unpacked.
+pub(super) fn head<R: Read + Seek>(
+    window: &mut Window<R>,
+    directory: &Directory,
+    entry: &Entry,
+) -> Result<Vec<u8>, Problem> {
+    local_header::check(window, entry)?;
+    let known = directory
+        .parsed
+        .entry(entry.index)
+        .map_err(Problem::from_zip)?;
+    let plain = known
+        .with_reader(window, ZipReadOptions::new())
+        .map_err(Problem::from_zip)?;
+    let mut head = Vec::new();
+    plain
+        .take(head::BYTES)
+        .read_to_end(&mut head)
+        .map_err(|error| Problem::from_reading(error).in_entry(&entry.name))?;
+    Ok(head)
+}
+
+pub(super) fn folder(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, last)| last)
+}
+
+fn none(files: &[&Entry], wanted: Option<&str>) -> Problem {
+    match wanted {
+        _ if files.is_empty() => Problem::Config {
+            message: "the archive is empty".into(),
+            hint: "see what writes it, and `pattern`, which chose it".into(),
+        },
+        Some(pattern) => ambiguous(
+            &format!("no file in the archive matches `dump = {pattern:?}`"),
+            files,
+        ),
+        None => ambiguous("the archive has no file", files),
+    }
+}
+
+fn ambiguous(what: &str, entries: &[&Entry]) -> Problem {
+    const LISTED: usize = 10;
+    let mut listed: Vec<String> = entries
+        .iter()
+        .take(LISTED)
+        .map(|entry| format!("{} ({} bytes)", quoted(&entry.name), entry.bytes))
+        .collect();
+    if entries.len() > LISTED {
+        listed.push(format!("and {} more", entries.len() - LISTED));
+    }
+    Problem::Config {
+        message: format!("{what}; there are {}", listed.join(", ")),
+        hint: "name the dump with `dump = \"…\"` in the restore's section, a pattern on the name inside the archive".into(),
+    }
+}

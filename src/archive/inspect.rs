@@ -1,0 +1,93 @@
+//! From a file to the dump in it: the gate, the choice, and what the chosen entry must be.
+
+use std::io::{Read, Seek};
+
+use super::choose::{self, Recognise};
+use super::directory::{self, Entry};
+use super::local_header::{self, Descriptor};
+use super::problem::Problem;
+use super::unpack::{Inside, What};
+use super::window::Window;
+use super::{Limits, Member, end_record, gate, head};
+
+/// Reads end record and directory, applies the gate, chooses the dump: the entry that `wanted` matches, else the only file, else
+/// the only file whose first bytes `recognise` knows. A file that is no ZIP at all is taken if it is a dump itself, or one in gzip.
+/// A dump that is packed with gzip once more is unpacked from that as well.
+pub fn inspect<R: Read + Seek>(
+    reader: R,
+    bytes: u64,
+    wanted: Option<&str>,
+    limits: &Limits,
+    recognise: &dyn Fn(&[u8]) -> bool,
+) -> Result<Inside<R>, Problem> {
+    let mut window = Window::open(reader, bytes)?;
+    let end = match end_record::find(&window) {
+        Ok(end) => end,
+        Err(Problem::NoEndRecord(message)) => {
+            return without_zip(window, *limits, recognise, message);
+        }
+        Err(other) => return Err(other),
+    };
+    let mut directory = directory::read(&mut window, &end)?;
+    gate::check(&mut directory.entries, &end)?;
+    let chosen = choose::dump(&mut window, &directory, wanted, recognise)?;
+    let entry = &directory.entries[chosen];
+    let (mut member, descriptor) = admit(&mut window, entry, *limits)?;
+    let gzip = head::is_gzip(&choose::head(&mut window, &directory, entry)?);
+    if gzip {
+        member.bytes = None;
+    }
+    let what = What::Zip {
+        directory,
+        chosen,
+        descriptor,
+    };
+    Ok(Inside {
+        window,
+        limits: *limits,
+        what,
+        gzip,
+        member,
+    })
+}
+
+/// What the gate asks of the one entry that will be unpacked.
+pub(super) fn admit<R: Read + Seek>(
+    window: &mut Window<R>,
+    entry: &Entry,
+    limits: Limits,
+) -> Result<(Member, Option<Descriptor>), Problem> {
+    gate::check_readable(entry)?;
+    gate::check_sizes(entry, limits)?;
+    let descriptor = local_header::check(window, entry)?;
+    Ok((entry.member(), descriptor))
+}
+
+fn without_zip<R: Read + Seek>(
+    mut window: Window<R>,
+    limits: Limits,
+    recognise: Recognise<'_>,
+    message: String,
+) -> Result<Inside<R>, Problem> {
+    let packed = window.archive_bytes();
+    let head = window.read_at(0, head::BYTES)?;
+    if !head::is_dump(&head, recognise) {
+        return Err(Problem::NoEndRecord(message));
+    }
+    if packed > limits.max_unpacked {
+        return Err(gate::too_large("the dump", packed, limits));
+    }
+    let gzip = head::is_gzip(&head);
+    let member = Member {
+        name: String::new(),
+        bytes: (!gzip).then_some(packed),
+        packed,
+    };
+    Ok(Inside {
+        window,
+        limits,
+        what: What::Whole,
+        gzip,
+        member,
+    })
+}

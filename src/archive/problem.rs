@@ -1,0 +1,119 @@
+//! What can be wrong with an archive, before somebody who knows where it came from judges it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use zip::result::ZipError;
+
+use crate::escape::{quoted, said};
+use crate::verdict::{Failed, Verdict};
+
+/// Why an archive gives no dump.
+#[derive(Debug)]
+pub enum Problem {
+    /// Not wholly there, or no archive at all: half uploaded in a store, damaged once it was fetched.
+    NoEndRecord(String),
+    /// Broken or unsafe.
+    Damaged {
+        message: String,
+        hint: Option<String>,
+    },
+    /// In order, but which dump, or how to read it, must be said in the configuration.
+    Config { message: String, hint: String },
+    /// The archive could not be read: the network for a remote one.
+    Io(io::Error),
+    /// The unpacked bytes could not be written.
+    WriteFailed(io::Error),
+    /// Ended by the caller's `stopped`.
+    Stopped,
+}
+
+impl Problem {
+    pub(super) fn damaged(message: impl fmt::Display) -> Self {
+        Self::Damaged {
+            message: message.to_string(),
+            hint: None,
+        }
+    }
+
+    /// The verdict, given what a missing end record and a failing reader mean for this archive.
+    #[must_use]
+    pub fn judged(self, no_end_record: Verdict, reader_failed: Verdict) -> Failed {
+        match self {
+            Self::NoEndRecord(message) => Failed::new(no_end_record, message),
+            Self::Damaged { message, hint } => match hint {
+                Some(hint) => Failed::new(Verdict::Damaged, message).hint(hint),
+                None => Failed::new(Verdict::Damaged, message),
+            },
+            Self::Config { message, hint } => Failed::new(Verdict::Config, message).hint(hint),
+            Self::Io(error) => caused(reader_failed, "read the archive", error),
+            Self::WriteFailed(error) => caused(Verdict::Local, "write the unpacked dump", error),
+            // Whoever stops a run says so itself; reached only where it forgot to.
+            Self::Stopped => Failed::new(Verdict::Bug, "unpacking was stopped"),
+        }
+    }
+
+    /// Tells a failing reader from a broken archive, in an error that reading an entry gave.
+    #[must_use]
+    pub fn from_reading(error: io::Error) -> Self {
+        match error.downcast::<ReaderFailed>() {
+            Ok(ReaderFailed(error)) => Self::Io(error),
+            Err(error) => Self::damaged(said(&error.to_string())),
+        }
+    }
+
+    /// Says which entry is broken.
+    pub(super) fn in_entry(self, name: &str) -> Self {
+        match self {
+            Self::Damaged { message, hint } if !name.is_empty() => Self::Damaged {
+                message: format!("the entry {} is broken: {message}", quoted(name)),
+                hint,
+            },
+            other => other,
+        }
+    }
+
+    pub(super) fn from_zip(error: ZipError) -> Self {
+        match error {
+            ZipError::Io(error) => Self::from_reading(error),
+            other => Self::damaged(said(&other.to_string())),
+        }
+    }
+}
+
+fn caused(verdict: Verdict, context: &str, error: io::Error) -> Failed {
+    Failed {
+        verdict,
+        error: anyhow::Error::new(error),
+        hint: None,
+    }
+    .context(context)
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEndRecord(message)
+            | Self::Damaged { message, .. }
+            | Self::Config { message, .. } => f.write_str(message),
+            Self::Io(error) => write!(f, "read the archive: {error}"),
+            Self::WriteFailed(error) => write!(f, "write the unpacked dump: {error}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl Error for Problem {}
+
+/// Marks an error of the underlying reader on its way through the decoders, which report their own as `io::Error` too.
+#[derive(Debug)]
+pub(super) struct ReaderFailed(pub(super) io::Error);
+
+impl fmt::Display for ReaderFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ReaderFailed {}

@@ -1,0 +1,182 @@
+//! Every flag and command, with the help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Brings database backups back to life: proven first, then live all at once.
+///
+/// The live database is always wholly the old one or wholly the new one; `backupctl undo` goes back.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done, 1 bug, 2 usage, 3 config, 4 locked, 5 network, 6 refused, 7 stale, 8 damaged,\n\
+                  9 local, 10 failed, 11 unclear, 12 attention, 130 and 143 ended by a signal."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes, before or after its name.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration file [default: $BACKUPCTL_CONFIG, else /etc/backupctl/config.toml]
+    #[arg(short, long, value_name = "FILE", global = true, display_order = 100)]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document per job on stdout instead of text
+    #[arg(long, global = true, display_order = 100)]
+    pub json: bool,
+    /// Connect, read, plan and print the plan, but change nothing anywhere
+    #[arg(short = 'n', long, global = true, display_order = 100)]
+    pub dry_run: bool,
+    /// Say more on stderr: -v for each step, -vv for everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 100)]
+    pub verbose: u8,
+    /// Nothing on stderr but errors; the result still goes to stdout
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 100
+    )]
+    pub quiet: bool,
+    /// Colour on stderr; auto: on a terminal
+    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", global = true, display_order = 100)]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fetch, prove, load and swap in the newest archive, then tell people
+    Run {
+        /// Restore jobs, in this order [default: all of the configuration]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// The archives in a job's store, newest first, and why one would not be taken
+    List(One),
+    /// Bring the newest archive, proven, into the state directory and print its path
+    Fetch {
+        #[command(flatten)]
+        job: One,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        tell: Tell,
+    },
+    /// Unpack the dump of the newest fetched archive and print its path
+    Unzip {
+        #[command(flatten)]
+        job: One,
+        /// Another archive than the newest fetched one
+        #[arg(long, value_name = "ARCHIVE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        tell: Tell,
+    },
+    /// Load a dump into a scratch database, check it and swap it in
+    Restore {
+        #[command(flatten)]
+        job: One,
+        /// A dump or an archive [default: the newest unzipped dump]
+        #[arg(long, value_name = "DUMP_OR_ARCHIVE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        tell: Tell,
+    },
+    /// Go back to the previous database, by the same swap; a second undo comes forward again
+    ///
+    /// The archive that is taken back counts as rejected: no later run takes it by itself, until a second undo or
+    /// `run --accept rejected`. A newer archive is taken as usual.
+    Undo {
+        #[command(flatten)]
+        job: One,
+        /// Don't ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        tell: Tell,
+    },
+    /// Send the last report of a run, restore or undo again, or a test message
+    Notify {
+        #[command(flatten)]
+        job: One,
+        /// Send a test message instead
+        #[arg(long)]
+        test: bool,
+    },
+    /// Show the host key of a store and, confirmed, add it to known_hosts
+    Trust {
+        /// NAME of a [stores.NAME.sftp] in the configuration
+        store: String,
+        /// Don't ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Make keys and encrypted secrets
+    #[command(subcommand)]
+    Vault(Vault),
+    /// Print the completion script for a shell
+    Completions {
+        /// The shell that will read it
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A single job.
+#[derive(Debug, Clone, Args)]
+pub struct One {
+    /// The restore job [default: the only one of the configuration]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+}
+
+/// Which archive, and what may be overruled.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Which {
+    /// Take this archive instead of the newest; it may be older than `max_age`
+    #[arg(long, value_name = "NAME")]
+    pub archive: Option<String>,
+    /// Take the archive although it is stale, or was rejected by an undo; the report says so
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    pub accept: Vec<Accept>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    Stale,
+    Rejected,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Tell {
+    /// Mail the report, as `run` does by itself
+    #[arg(long)]
+    pub notify: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Vault {
+    /// Encrypt a secret from stdin or a hidden prompt, and print the token for the env file
+    Encrypt,
+    /// Write a new key file; an existing file is never overwritten
+    NewKey {
+        /// The file to make, such as the `key_file` of [secrets]; only you can read it
+        file: PathBuf,
+    },
+}

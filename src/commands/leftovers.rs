@@ -1,0 +1,227 @@
+//! What a run has made and must not leave: its own at its end, and those of runs that died, under the job's lock.
+//!
+//! Only what a journal lists is ever removed.
+
+use std::path::Path;
+
+use super::{App, Job, Order, hooks};
+use crate::config::{Config, Restore};
+use crate::database::connection::Login;
+use crate::database::scratch;
+use crate::database::swap::{self, Happened};
+use crate::durable;
+use crate::journal::{self, Created, Entries};
+use crate::run::{Run, RunId};
+use crate::secret::Secrets;
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
+
+/// Names the run that died last, and removes what dead runs of this job have left.
+pub async fn clean(job: &Job<'_>, order: Order) {
+    let history = job.history();
+    let earlier = history
+        .iter()
+        .find(|record| record.run != job.run.id.as_str());
+    if let Some(dead) = earlier.filter(|record| record.verdict.is_none()) {
+        let step = dead.steps.iter().find(|step| step.verdict.is_none());
+        let step = step.map_or_else(
+            || "before its first step".to_owned(),
+            |step| format!("in step {}", step.step),
+        );
+        job.run.notes.warn(format!(
+            "the run of {:.0} ({}) died {step}",
+            dead.started, dead.run
+        ));
+    }
+    let (found, unreadable) = match journal::left_behind(job.state_dir(), &job.restore.name) {
+        Ok(found) => found,
+        Err(error) => {
+            return job
+                .run
+                .notes
+                .warn(format!("read the journals of earlier runs: {error}"));
+        }
+    };
+    for path in unreadable {
+        job.run.notes.warn(format!(
+            "the journal {} can't be read; nothing in it was cleaned up",
+            path.display()
+        ));
+    }
+    for entries in found {
+        if let Err(failed) = settle(job, order, &entries).await {
+            job.run.notes.warn(format!(
+                "clean up after run {}: {}; the next run tries again",
+                entries.run,
+                failed.message()
+            ));
+        }
+    }
+}
+
+async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
+    let Some(dead) = RunId::parse(&entries.run) else {
+        return Err(Failed::new(Verdict::Local, "its journal has no run id"));
+    };
+    let on_server = || entries.created.iter().filter_map(Created::database);
+    let is_file = |created: &Created| matches!(created, Created::File(_));
+    if !order.database && !entries.created.iter().all(is_file) {
+        return Ok(());
+    }
+    if let Some(other) = on_server().find(|key| *key != job.database.key) {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!(
+                "it worked on `databases.{other}`, which is not this job's `into` any more; drop {} there by hand if it exists, then remove {}",
+                scratch::scratch_name("…", &dead),
+                journal::file(job.state_dir(), entries).display()
+            ),
+        ));
+    }
+    for created in &entries.created {
+        match created {
+            Created::File(path) => remove_file(job.state_dir(), path)?,
+            Created::Hooks { live, scratch } => start_again(job, &dead, live, scratch).await,
+            _ => {}
+        }
+    }
+    if order.database {
+        end_backends(job, &dead).await?;
+    }
+    for created in &entries.created {
+        settle_on_server(job, &dead, created).await?;
+    }
+    journal::settle(job.state_dir(), entries).judge(Verdict::Local, "remove its journal")
+}
+
+/// Whatever they are at: one may still be making a database, committing, or holding the lock of the live one.
+async fn end_backends(job: &Job<'_>, dead: &RunId) -> Outcome<()> {
+    let session = super::restore::login(job).maintenance().await?;
+    scratch::end_backends(&session, dead).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn settle_on_server(job: &Job<'_>, dead: &RunId, created: &Created) -> Outcome<()> {
+    match created {
+        Created::File(_) | Created::Hooks { .. } => {}
+        Created::Scratch { name, .. } => {
+            let login = super::restore::login(job);
+            scratch::drop_left_behind(&login, name, dead)
+                .await
+                .context(format!("drop the scratch database {name}"))?;
+            tracing::info!("dropped {name}, which run {dead} had left");
+        }
+        Created::Swap {
+            live_oid,
+            scratch_oid,
+            ..
+        } => told(job, dead, *live_oid, *scratch_oid).await?,
+        Created::InPlace { name, .. } => job.run.notes.warn(format!(
+            "run {dead} ended in the middle of its restore over `{name}` (method = \"in-place\"): it is wholly the old or wholly the new one, look which"
+        )),
+    }
+    Ok(())
+}
+
+/// What `before_swap` of the dead run has stopped must not stay down because this run ends before its own swap.
+async fn start_again(job: &Job<'_>, dead: &RunId, live: &str, scratch: &str) {
+    let names = hooks::Names {
+        database: live.to_owned(),
+        scratch: scratch.to_owned(),
+    };
+    let ended = match hooks::make_up_for(&names, job).await {
+        Ok(()) => "ran now".to_owned(),
+        Err(failed) => format!("failed now: {}", failed.message()),
+    };
+    job.run.notes.warn(format!(
+        "run {dead} had begun `before_swap` and died before `after_swap`, which {ended}"
+    ));
+}
+
+/// Whether a swap that was cut short happened is asked of the catalog, by OID.
+async fn told(job: &Job<'_>, dead: &RunId, live_oid: u32, scratch_oid: u32) -> Outcome<()> {
+    let login = super::restore::login(job);
+    let session = login.maintenance().await?;
+    let name = &job.database.name;
+    let ended = match swap::was_swapped(&session, live_oid, scratch_oid, name).await? {
+        Happened::Yes => "had happened: the new database is live",
+        Happened::No => "had not happened: the old database is live",
+        Happened::Unknown => "can't be judged any more: another database is live now",
+    };
+    session.close().await;
+    job.run.notes.warn(format!(
+        "the swap of `{name}` that run {dead} had begun {ended}"
+    ));
+    Ok(())
+}
+
+/// At the end of a run, however it ended: what its journal still lists is removed.
+pub async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
+    let created = run.journal.created();
+    if created.iter().any(Created::touches_live) {
+        // Nobody knows yet whether it happened: the next run asks, and cleans up then.
+        return;
+    }
+    let mut all = true;
+    for created in created {
+        let removed = match &created {
+            Created::File(path) => remove_file(&app.config.state_dir, path),
+            Created::Scratch { name, .. } => {
+                drop_own_scratch(&app.config, restore, run, name).await
+            }
+            Created::Swap { .. } | Created::InPlace { .. } | Created::Hooks { .. } => continue,
+        };
+        if let Err(failed) = removed {
+            all = false;
+            run.notes.warn(format!(
+                "clean up: {}; the next run tries again",
+                failed.message()
+            ));
+        }
+    }
+    tracing::debug!(command = order.command, all, "cleaned up");
+    if all && let Err(error) = run.journal.close() {
+        run.notes.warn(format!("remove the run's journal: {error}"));
+    }
+}
+
+async fn drop_own_scratch(
+    config: &Config,
+    restore: &Restore,
+    run: &Run,
+    name: &str,
+) -> Outcome<()> {
+    let Some(settings) = config.databases.get(&restore.into) else {
+        return Ok(());
+    };
+    let needed: Vec<_> = settings.password.iter().collect();
+    let secrets = Secrets::open(&config.secrets, &needed)?;
+    let password = settings
+        .password
+        .as_ref()
+        .map(|reference| secrets.get(reference).clone());
+    let login = Login {
+        settings: settings.clone(),
+        password,
+        application_name: run.id.application_name(),
+        timeout: config.network.timeout,
+    };
+    scratch::drop_scratch(&login, name, run)
+        .await
+        .context(format!("drop the scratch database {name}"))
+}
+
+/// Removes one of our files, and nothing outside state_dir whatever a journal says.
+fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
+    if !path.starts_with(state_dir)
+        || path
+            .components()
+            .any(|part| part == std::path::Component::ParentDir)
+    {
+        return Err(Failed::new(
+            Verdict::Bug,
+            format!("the journal names {}, outside state_dir", path.display()),
+        ));
+    }
+    durable::remove(path).judge(Verdict::Local, format!("remove {}", path.display()))
+}

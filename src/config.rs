@@ -1,0 +1,261 @@
+//! What the operator configured, as values that are already proven to make sense.
+//!
+//! Reading and judging the file is in `config/read.rs`; no secret is resolved here (see `secret.rs`).
+
+mod nearest;
+mod notify;
+mod read;
+mod restores;
+mod section;
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use nearest::{distance, nearest};
+pub use read::{Environment, environment, load, parse};
+pub use units::{format_bytes, format_duration, parse_duration, parse_size};
+
+/// The whole configuration file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from; relative paths in it start at its directory.
+    pub file: PathBuf,
+    pub state_dir: PathBuf,
+    pub secrets: SecretFiles,
+    pub log: Log,
+    pub network: Network,
+    pub stores: BTreeMap<String, Store>,
+    pub databases: BTreeMap<String, Postgres>,
+    /// In the order of the file.
+    pub restores: Vec<Restore>,
+    pub notify: Notify,
+}
+
+/// `[secrets]`: where Fernet tokens and the keys that open them lie.
+#[derive(Debug, Clone, Default)]
+pub struct SecretFiles {
+    pub env_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub file: Option<PathBuf>,
+    /// Rotated daily files kept.
+    pub keep: usize,
+    pub level: String,
+    pub json: bool,
+}
+
+/// `[network]`: how patiently unreachable things are tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    /// At least 1. An attempt that moved bytes doesn't count.
+    pub attempts: u32,
+    /// Before the second attempt; doubles with jitter, up to 5 minutes.
+    pub wait: Duration,
+    /// For each of connect, banner, key exchange, login; three times this without a byte ends a transfer.
+    pub timeout: Duration,
+}
+
+/// A reference to a secret: `env:NAME` and its like, never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRef {
+    /// The TOML path of the setting, for messages: `stores.office.sftp.password`.
+    pub setting: String,
+    /// Tried in order.
+    pub sources: Vec<SecretSource>,
+}
+
+/// One place where a secret may be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A Fernet token in the env file, else the plain value in the process environment.
+    Env(String),
+    /// The content of a file, without one trailing newline.
+    File(PathBuf),
+}
+
+/// `[stores.NAME]`: a place that keeps archives.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub name: String,
+    pub kind: StoreKind,
+}
+
+#[derive(Debug, Clone)]
+pub enum StoreKind {
+    Sftp(Box<Sftp>),
+    Local(Local),
+}
+
+/// `[stores.NAME.sftp]`.
+#[derive(Debug, Clone)]
+pub struct Sftp {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: Option<SecretRef>,
+    pub private_key: Option<PathBuf>,
+    pub passphrase: Option<SecretRef>,
+    /// `$SSH_AUTH_SOCK`; asked only where neither a password nor a private key is configured.
+    pub agent_socket: Option<PathBuf>,
+    pub path: String,
+    pub known_hosts: PathBuf,
+    /// A pinned fingerprint, `SHA256:…`, instead of known_hosts.
+    pub host_key: Option<String>,
+    pub legacy_algorithms: bool,
+}
+
+/// `[stores.NAME.local]`.
+#[derive(Debug, Clone)]
+pub struct Local {
+    pub path: PathBuf,
+}
+
+/// libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// `[databases.NAME.postgres]`: a database that a restore replaces.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// Its name in the configuration; `name` is its name on the server.
+    pub key: String,
+    /// A host name, an address, or a socket directory (starts with `/`).
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: Option<SecretRef>,
+    pub name: String,
+    pub sslmode: SslMode,
+    pub sslrootcert: Option<PathBuf>,
+    pub sslcert: Option<PathBuf>,
+    pub sslkey: Option<PathBuf>,
+    pub maintenance_database: String,
+    pub bin_dir: Option<PathBuf>,
+    pub system_identifier: Option<String>,
+}
+
+/// How small an archive may be before it is `stale`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MinSize {
+    /// A share of the last good archive's size, 0.0 to 1.0.
+    Share(f64),
+    Bytes(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Scratch database, checks, then both names are swapped in one transaction.
+    Swap,
+    /// One transaction over the live database: `--single-transaction --clean --if-exists`.
+    InPlace,
+}
+
+/// What happens at the swap to sessions that others have in the live database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    Terminate,
+    Wait,
+    Fail,
+}
+
+/// A command with its arguments, run without a shell.
+pub type Hook = Vec<String>;
+
+/// `[restores.NAME]`: a restore job.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    pub name: String,
+    /// A key of `Config::stores`.
+    pub from: String,
+    /// Glob on the file name.
+    pub pattern: String,
+    /// None: no limit.
+    pub max_age: Option<Duration>,
+    pub min_size: MinSize,
+    pub settle: Duration,
+    pub keep_archives: usize,
+    /// Glob on the name of the dump inside the archive.
+    pub dump: Option<String>,
+    pub max_unpacked: u64,
+    /// A key of `Config::databases`.
+    pub into: String,
+    pub method: Method,
+    pub jobs: u32,
+    pub stall: Duration,
+    pub sessions: Sessions,
+    pub sessions_timeout: Duration,
+    pub keep_previous: usize,
+    pub before_swap: Vec<Hook>,
+    pub after_swap: Vec<Hook>,
+    pub hook_timeout: Duration,
+    pub checks: Vec<Check>,
+}
+
+/// `[[restores.NAME.checks]]`: must hold in the scratch database before the swap.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub sql: String,
+    pub expect: Expectation,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expectation {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Compared as numbers where both are, else as text.
+    Equals(String),
+    /// The check's value is a timestamp, no older than this by the server's clock.
+    NewerThan(Duration),
+}
+
+/// `[notify]`.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    pub on: NotifyOn,
+    pub email: Option<Email>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyOn {
+    Always,
+    Failure,
+    /// Failures, and the first success after one.
+    Change,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// Required, never opportunistic.
+    StartTls,
+    /// TLS from the first byte (port 465).
+    Tls,
+    /// Clear text; loopback only.
+    None,
+}
+
+/// `[notify.email]`.
+#[derive(Debug, Clone)]
+pub struct Email {
+    pub server: String,
+    pub port: u16,
+    pub security: MailSecurity,
+    pub user: Option<String>,
+    pub password: Option<SecretRef>,
+    pub from: String,
+    pub to: Vec<String>,
+    pub attach_log: bool,
+    pub ca_file: Option<PathBuf>,
+}

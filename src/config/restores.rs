@@ -1,0 +1,177 @@
+//! Reads `[restores.NAME]`: the restore jobs.
+
+use std::time::Duration;
+
+use globset::Glob;
+
+use super::read::named;
+use super::section::Section;
+use super::units::{parse_duration, parse_size};
+use super::{Check, Expectation, Method, MinSize, Restore, Sessions};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+pub fn restores(root: &mut Section<'_>) -> Vec<Restore> {
+    named(root, "restores", |name, section| {
+        Some(restore(name, section))
+    })
+}
+
+fn restore(name: &str, mut section: Section<'_>) -> Restore {
+    let sessions = [
+        ("terminate", Sessions::Terminate),
+        ("wait", Sessions::Wait),
+        ("fail", Sessions::Fail),
+    ];
+    let restore = Restore {
+        name: name.to_owned(),
+        from: section.required_text("from", "office"),
+        pattern: pattern(&mut section),
+        max_age: max_age(&mut section),
+        min_size: min_size(&mut section),
+        settle: section.duration("settle", Duration::from_secs(5)),
+        keep_archives: count(&mut section, "keep_archives", 2),
+        dump: glob(&mut section, "dump"),
+        max_unpacked: section.size("max_unpacked", 200 << 30),
+        into: section.required_text("into", "erp"),
+        method: section.choice(
+            "method",
+            &[("swap", Method::Swap), ("in-place", Method::InPlace)],
+            Method::Swap,
+        ),
+        jobs: jobs(&mut section),
+        stall: section.duration("stall", 10 * MINUTE),
+        sessions: section.choice("sessions", &sessions, Sessions::Terminate),
+        sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
+        keep_previous: count(&mut section, "keep_previous", 1),
+        before_swap: section.commands("before_swap"),
+        after_swap: section.commands("after_swap"),
+        hook_timeout: section.duration("hook_timeout", MINUTE),
+        checks: section
+            .each("checks")
+            .into_iter()
+            .filter_map(check)
+            .collect(),
+    };
+    not_yet(&mut section);
+    judge(&section, &restore);
+    section.finish();
+    restore
+}
+
+/// Settings of the contract of which only the default is there yet.
+fn not_yet(section: &mut Section<'_>) {
+    section.only("newest_by", "\"modified\"");
+    section.only("ignore_case", "false");
+    section.only("wait_for", "\"0s\"");
+    section.only("unchanged", "\"restore\"");
+    section.only("owner", "\"keep\"");
+    section.only("privileges", "\"keep\"");
+    section.only("tablespaces", "\"keep\"");
+    section.only("missing_roles", "\"refuse\"");
+    section.only("skip", "[]");
+    section.only("after_load", "[]");
+    section.only("drop_previous", "\"after-swap\"");
+    section.only("swap", "\"now\"");
+}
+
+fn judge(section: &Section<'_>, restore: &Restore) {
+    if restore.stall.is_zero() {
+        section.problem("stall", "must be longer than zero");
+    }
+}
+
+fn count(section: &mut Section<'_>, key: &'static str, default: u64) -> usize {
+    usize::try_from(section.number(key, 0..=1000, default)).unwrap_or(usize::MAX)
+}
+
+fn jobs(section: &mut Section<'_>) -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    u32::try_from(section.number("jobs", 1..=256, processors as u64)).unwrap_or(1)
+}
+
+fn pattern(section: &mut Section<'_>) -> String {
+    let pattern = section.required_text("pattern", "erp_*.zip");
+    if pattern.contains('/') {
+        section.problem(
+            "pattern",
+            "is for the file name only; the directory is the store's `path`",
+        );
+    }
+    judge_glob(section, "pattern", &pattern);
+    pattern
+}
+
+fn glob(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+    let pattern = section.text(key)?;
+    judge_glob(section, key, &pattern);
+    Some(pattern)
+}
+
+fn judge_glob(section: &Section<'_>, key: &str, pattern: &str) {
+    if let Err(error) = Glob::new(pattern) {
+        section.problem(key, &format!("{pattern:?} is no glob: {}", error.kind()));
+    }
+}
+
+fn max_age(section: &mut Section<'_>) -> Option<Duration> {
+    let default = Some(36 * HOUR);
+    let Some(text) = section.text("max_age") else {
+        return default;
+    };
+    if text == "none" {
+        return None;
+    }
+    parse_duration(&text).or_else(|| {
+        section.problem(
+            "max_age",
+            &format!("{text:?} is no duration; write it like \"36h\" or \"7d\", or \"none\""),
+        );
+        default
+    })
+}
+
+fn min_size(section: &mut Section<'_>) -> MinSize {
+    let default = MinSize::Share(0.5);
+    let Some(text) = section.text("min_size") else {
+        return default;
+    };
+    let share = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
+    match (share, parse_size(&text)) {
+        (Some(share), _) if (0.0..=100.0).contains(&share) => MinSize::Share(share / 100.0),
+        (_, Some(bytes)) => MinSize::Bytes(bytes),
+        _ => {
+            section.problem(
+                "min_size",
+                &format!("{text:?} is neither a share like \"50%\" nor a size like \"10 MiB\""),
+            );
+            default
+        }
+    }
+}
+
+fn check(mut section: Section<'_>) -> Option<Check> {
+    const WAYS: [&str; 4] = ["at_least", "at_most", "equals", "newer_than"];
+    let sql = section.required_text("sql", "select count(*) from users");
+    let given = WAYS.iter().filter(|way| section.has(way)).count();
+    if given != 1 {
+        section.problem(
+            "sql",
+            &format!("needs one of {}, has {given}", WAYS.join(", ")),
+        );
+    }
+    let expect = [
+        section.decimal("at_least").map(Expectation::AtLeast),
+        section.decimal("at_most").map(Expectation::AtMost),
+        section.scalar("equals").map(Expectation::Equals),
+        section
+            .has("newer_than")
+            .then(|| Expectation::NewerThan(section.duration("newer_than", Duration::ZERO))),
+    ];
+    section.finish();
+    let expect = expect.into_iter().flatten().next()?;
+    Some(Check { sql, expect })
+}

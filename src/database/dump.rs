@@ -1,0 +1,17 @@
+//! PostgreSQL's dump formats, read by ourselves: what a file is, its header, and its table of contents.
+//!
+//! Sources: `pg_backup_archiver.c` (`ReadHead`, `ReadToc`), `pg_backup_custom.c`, `pg_backup_tar.c`, PostgreSQL 9.0 to 18.
+//! Reading the contents proves nothing about the data behind them: only a whole restore does.
+
+mod header;
+mod kind;
+mod reader;
+mod roles;
+mod toc;
+
+pub use header::{Format, Header, PgVersion};
+pub use kind::{Kind, looks_like_dump, what_is_it};
+pub use toc::{Entry, Toc};
+
+/// How many first bytes [`looks_like_dump`] and [`what_is_it`] want to see.
+pub const HEAD_BYTES: usize = 4096;

@@ -1,0 +1,111 @@
+//! Loading a dump: one pg_restore, watched, and judged by its exit status *and* by every line it says.
+//!
+//! Where the future is dropped the child is ended, but its backends may live on: whoever drops the scratch database ends them.
+
+mod command;
+mod watchdog;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::connection::Login;
+use super::dump::Format;
+use super::messages::Messages;
+use super::tools::Tool;
+use crate::escape::shown;
+use crate::process::{Child, Ended, Stream};
+use crate::run::Run;
+use crate::verdict::{Failed, Outcome, Verdict};
+use watchdog::Watchdog;
+
+/// What goes where, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    pub tool: &'a Tool,
+    pub login: &'a Login,
+    /// The empty scratch database, or with `in_place` the live one. No other session of the run may be in it.
+    pub target: &'a str,
+    pub dump: &'a Path,
+    /// From the dump's header.
+    pub format: Format,
+    /// Parallel sessions; one where the format or the method allows no more.
+    pub jobs: u32,
+    /// One transaction over the live database, instead of filling an empty one.
+    pub in_place: bool,
+    /// No progress for this long ends the load.
+    pub stall: Duration,
+}
+
+/// A dump that was loaded without a fatal word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// What was degraded; the run's notes have it already.
+    pub warnings: Vec<String>,
+    /// Lines that meant nothing.
+    pub harmless: u64,
+}
+
+/// Loads the dump, and says `Ok` only where pg_restore ended well and without a fatal word.
+///
+/// # Errors
+/// `failed` mostly, with the failing statement; `damaged`: the dump is broken; `config`, `network`, `refused` and `local` as pg_restore says.
+pub async fn load(plan: &Load<'_>, run: &Run) -> Outcome<Loaded> {
+    let command = command::pg_restore(plan)?;
+    let lines = AtomicU64::new(0);
+    let mut messages = Messages::default();
+    let mut child = Child::start(&command).await?;
+    drop(command);
+    let watchdog = Watchdog::new(plan, run);
+    let ended = tokio::select! {
+        ended = listen(&mut child, &mut messages, &lines) => Ok(ended),
+        stalled = watchdog.watch(&lines) => Err(stalled),
+    };
+    if !matches!(ended, Ok(Ended::Exited(0))) {
+        // One that failed may have left workers behind, and one that hangs is still there.
+        child.stop().await;
+    }
+    match ended {
+        Ok(ended) => judge(ended, messages, run),
+        Err(stalled) => {
+            watchdog.end_backends().await;
+            Err(stalled)
+        }
+    }
+}
+
+async fn listen(child: &mut Child, messages: &mut Messages, lines: &AtomicU64) -> Ended {
+    while let Some((stream, line)) = child.line().await {
+        lines.fetch_add(1, Ordering::Relaxed);
+        if stream == Stream::Stdout {
+            continue;
+        }
+        if line.starts_with("pg_restore: ") {
+            tracing::debug!("{}", shown(&line));
+        }
+        // Other lines are statements and rows, which may hold what no log should.
+        messages.line(&line);
+    }
+    child.ended().await
+}
+
+fn judge(ended: Ended, messages: Messages, run: &Run) -> Outcome<Loaded> {
+    let said = messages.finish();
+    tracing::debug!(harmless = said.harmless, %ended, "pg_restore ended");
+    if let Some(failed) = said.fatal {
+        return Err(failed);
+    }
+    if !ended.is_success() {
+        let problem = format!("pg_restore ended without saying why: {ended}");
+        return Err(Failed::new(Verdict::Failed, problem).hint(
+            "where it was killed, look for the kernel's out-of-memory killer in this machine's log",
+        ));
+    }
+    for warning in &said.degraded {
+        run.notes.warn(warning);
+    }
+    Ok(Loaded {
+        warnings: said.degraded,
+        harmless: said.harmless,
+    })
+}

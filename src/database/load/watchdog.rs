@@ -1,0 +1,222 @@
+//! Whether a load still makes progress, asked of the server in a session apart: the dump itself switches all timeouts off.
+//!
+//! Progress is any change of the database's size, of what its sessions are at, and of pg_restore's output. A session that
+//! computes without a visible change, such as one that checks a foreign key, is given six times as long.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Load;
+use crate::database::connection::{Login, Session, column};
+use crate::escape::said;
+use crate::run::Run;
+use crate::verdict::{Failed, Outcome, Verdict};
+
+const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// For each of the watchdog's own statements.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How many times `stall` something may compute, or be out of sight, without any visible change.
+const LENIENCE: u32 = 6;
+/// Longest list of blockers in a message.
+const BLOCKERS: usize = 3;
+
+/// Sessions of this run in the target database; $1 is the application name, $2 the database.
+const OURS: &str = "application_name = $1 AND datname = $2 AND pid <> pg_backend_pid()";
+
+#[derive(Debug)]
+pub struct Watchdog<'a> {
+    login: &'a Login,
+    target: &'a str,
+    stall: Duration,
+    run: &'a Run,
+}
+
+/// What one look has shown.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Look {
+    /// Differs where anything has moved.
+    fingerprint: String,
+    bytes: i64,
+    /// Some session computes or reads and writes, rather than waiting for somebody.
+    at_work: bool,
+}
+
+impl<'a> Watchdog<'a> {
+    pub fn new(plan: &Load<'a>, run: &'a Run) -> Self {
+        Self {
+            login: plan.login,
+            target: plan.target,
+            stall: plan.stall,
+            run,
+        }
+    }
+
+    /// Ends only where the load has stalled. `lines` counts pg_restore's output.
+    pub async fn watch(&self, lines: &AtomicU64) -> Failed {
+        let between = (self.stall / 10).clamp(LEAST_BETWEEN_LOOKS, MOST_BETWEEN_LOOKS);
+        let mut session = None;
+        let mut last = Look::default();
+        let mut last_lines = 0;
+        let (mut changed, mut alive) = (Instant::now(), Instant::now());
+        loop {
+            tokio::time::sleep(between).await;
+            let look = self.look(&mut session).await;
+            let seen_lines = lines.load(Ordering::Relaxed);
+            let now = Instant::now();
+            if seen_lines != last_lines
+                || look
+                    .as_ref()
+                    .is_some_and(|look| look.fingerprint != last.fingerprint)
+            {
+                (changed, alive) = (now, now);
+            }
+            // A server that can't be asked says nothing about the load.
+            if look.as_ref().is_none_or(|look| look.at_work) {
+                alive = now;
+            }
+            last_lines = seen_lines;
+            if let Some(look) = look {
+                let done = format!("{} MB in the database", look.bytes / 1_000_000);
+                self.run.progress.note(&done);
+                last = look;
+            }
+            if alive.elapsed() >= self.stall || changed.elapsed() >= self.stall * LENIENCE {
+                return self.stalled(changed.elapsed(), session.as_ref()).await;
+            }
+        }
+    }
+
+    /// None where the server can't be asked now.
+    async fn look(&self, session: &mut Option<Session>) -> Option<Look> {
+        if session.as_ref().is_none_or(Session::is_closed) {
+            *session = match self.login.maintenance().await {
+                Ok(fresh) => Some(fresh.with_deadline(DEADLINE)),
+                Err(failed) => {
+                    tracing::debug!("the watchdog can't connect: {}", failed.message());
+                    None
+                }
+            };
+        }
+        let asked = self.ask(session.as_ref()?).await;
+        asked
+            .inspect_err(|failed| {
+                tracing::debug!("the watchdog can't look: {}", failed.message());
+                *session = None;
+            })
+            .ok()
+    }
+
+    async fn ask(&self, session: &Session) -> Outcome<Look> {
+        let mut sql = format!(
+            "SELECT pg_database_size(d.oid)::int8, coalesce(a.text, ''), coalesce(a.at_work, false) \
+             FROM pg_database d LEFT JOIN ( \
+                 SELECT string_agg(concat_ws(' ', pid, state, query_start, state_change, xact_start), ',' ORDER BY pid) AS text, \
+                     bool_or(state = 'active' AND coalesce(wait_event_type, 'IO') IN ('IO', 'IPC', 'LWLock')) AS at_work \
+                 FROM pg_stat_activity WHERE {OURS}) a ON true \
+             WHERE d.datname = $2"
+        );
+        if let Some(counters) = counters(session.version_num()) {
+            sql = sql.replacen(
+                "coalesce(a.text, '')",
+                &format!("concat(a.text, {counters})"),
+                1,
+            );
+        }
+        let names: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&self.login.application_name, &self.target];
+        let Some(row) = session.query_opt(&sql, &names).await? else {
+            return Ok(Look::default());
+        };
+        let (bytes, text): (i64, String) = (column(&row, 0)?, column(&row, 1)?);
+        Ok(Look {
+            fingerprint: format!("{bytes} {text}"),
+            bytes,
+            at_work: column(&row, 2)?,
+        })
+    }
+
+    async fn stalled(&self, quiet: Duration, session: Option<&Session>) -> Failed {
+        let mut problem = format!("pg_restore made no progress for {}s", quiet.as_secs());
+        let blockers = match session {
+            Some(session) => self.blockers(session).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        for blocker in blockers.iter().take(BLOCKERS) {
+            // Writing to a string can't fail.
+            let _ = write!(problem, "; {blocker}");
+        }
+        let hint = if blockers.is_empty() {
+            "look at the server's log and load; where the work is only slow, raise `stall` of this job"
+        } else {
+            "end the blocking session (`select pg_terminate_backend(PID)`), and run again"
+        };
+        Failed::new(Verdict::Failed, problem).hint(hint)
+    }
+
+    async fn blockers(&self, session: &Session) -> Outcome<Vec<String>> {
+        let sql = format!(
+            "SELECT ours.pid, blocker, other.usename::text, other.application_name, left(other.query, 200) \
+             FROM (SELECT pid, unnest(pg_blocking_pids(pid)) AS blocker FROM pg_stat_activity WHERE {OURS}) ours \
+             LEFT JOIN pg_stat_activity other ON other.pid = blocker"
+        );
+        let rows = session
+            .query(&sql, &[&self.login.application_name, &self.target])
+            .await?;
+        rows.iter().map(blocker).collect()
+    }
+
+    /// Ends what pg_restore's sessions still do: killing a client does not stop its backend.
+    pub async fn end_backends(&self) {
+        if let Err(failed) = self.try_end_backends().await {
+            // Whoever drops the scratch database tries again, and says so where it must.
+            tracing::warn!("end the sessions of pg_restore: {}", failed.message());
+        }
+    }
+
+    async fn try_end_backends(&self) -> Outcome<()> {
+        let session = self.login.maintenance().await?.with_deadline(DEADLINE);
+        let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}");
+        session
+            .query(&sql, &[&self.login.application_name, &self.target])
+            .await?;
+        session.close().await;
+        Ok(())
+    }
+}
+
+/// Counters that move while one statement works; views that this server's version has.
+fn counters(version: u32) -> Option<String> {
+    let one = |view: &str, columns: &str| {
+        format!(
+            "(SELECT string_agg(concat_ws(' ', pid, {columns}), ',' ORDER BY pid) FROM {view} WHERE datname = $2)"
+        )
+    };
+    let indexes = one(
+        "pg_stat_progress_create_index",
+        "phase, blocks_done, tuples_done, partitions_done",
+    );
+    match version {
+        140_000.. => {
+            let copies = one("pg_stat_progress_copy", "bytes_processed, tuples_processed");
+            Some(format!("' ', {indexes}, ' ', {copies}"))
+        }
+        120_000.. => Some(format!("' ', {indexes}")),
+        _ => None,
+    }
+}
+
+fn blocker(row: &tokio_postgres::Row) -> Outcome<String> {
+    let (ours, pid): (i32, i32) = (column(row, 0)?, column(row, 1)?);
+    if pid == 0 {
+        return Ok(format!("process {ours} waits for a prepared transaction"));
+    }
+    let text = |index| column::<Option<String>>(row, index).map(Option::unwrap_or_default);
+    Ok(format!(
+        "process {ours} waits for process {pid} (user `{}`, application `{}`), whose last statement is `{}`",
+        said(&text(2)?),
+        said(&text(3)?),
+        said(&text(4)?)
+    ))
+}

@@ -1,0 +1,127 @@
+//! Files that are whole or not there: temp name, fsync, rename, fsync of the directory.
+//!
+//! Everything is created private (0600, directories 0700), whatever the umask.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Creates `path` and its parents with mode 0700 where they are missing.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A new file with mode 0600, truncated where it existed. Does not follow a symlink.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    OpenOptions::new()
+        .write(true)
+        .read(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)
+}
+
+/// Writes `content` so that `path` is the old file or the new one at every moment, even after a power cut.
+///
+/// `temp` is a name in the same directory that every writer under the same lock uses: what a killed one has left there
+/// is taken over by the next.
+///
+/// # Errors
+/// Whatever the file system says; the old file is then untouched and the temp file removed.
+pub fn write(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let written = write_temp(temp, content).and_then(|()| publish(temp, path));
+    if written.is_err() {
+        // The first error is the one to tell; a leftover temp file is replaced by the next write.
+        let _ = fs::remove_file(temp);
+    }
+    written
+}
+
+fn write_temp(temp: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = create_private(temp)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Gives a finished, fsynced temp file its final name, and makes the name durable.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn publish(temp: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temp, path)?;
+    sync_parent(path)
+}
+
+/// Removes a file durably; a file that is not there is fine.
+///
+/// # Errors
+/// Whatever else the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Free bytes for this user on the file system of `path`, or where it would be once it is created.
+///
+/// # Errors
+/// Whatever statvfs says.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let stat = rustix::fs::statvfs(there)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_written_file_is_private_and_leaves_no_temp_file() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("report.json");
+        let temp = dir.path().join("erp.tmp");
+        fs::write(&temp, b"what a killed writer has left").expect("a leftover");
+        write(&temp, &path, b"one").expect("the first write");
+        write(&temp, &path, b"two").expect("the second write");
+        assert_eq!(fs::read(&path).expect("the file"), b"two");
+        assert_eq!(
+            fs::metadata(&path).expect("its mode").permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("report.json");
+        let temp = dir.path().join("erp.tmp");
+        write(&temp, &path, b"old").expect("the first write");
+        fs::create_dir(&temp).expect("something in the way of the temp file");
+        assert!(write(&temp, &path, b"new").is_err());
+        assert_eq!(fs::read(&path).expect("the file"), b"old");
+    }
+}

@@ -1,0 +1,215 @@
+//! backupctl brings database backups back to life: proven first, then live all at once.
+//!
+//! Commands (`commands/`, one file each) connect mechanisms; mechanisms (`store`, `database`, `notify`, `archive`, `network`) don't
+//! know each other; everybody may use the foundations: `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
+//! `process`, `durable`, `escape`, `log`, `output`. A test reads the `use crate::` lines and holds that true.
+
+pub mod archive;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod database;
+pub mod durable;
+pub mod escape;
+pub mod journal;
+pub mod lock;
+pub mod log;
+pub mod network;
+pub mod notify;
+pub mod output;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod secret;
+pub mod state_dir;
+pub mod store;
+pub mod verdict;
+
+use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
+
+use clap::{CommandFactory, Parser};
+use futures::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use cli::{Cli, Command, Vault};
+use commands::{App, Signals};
+use output::Output;
+use report::Record;
+use verdict::{Judge, Outcome, Signal, Verdict};
+
+/// Runs the command line `arguments` and returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    // Whatever is created is for this user only, also what a library creates.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    process::keep_memory_private();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout, the rest to stderr; both may be closed.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(Verdict::Usage.exit_code());
+        }
+    };
+    let output = Output::new(&cli.global);
+    // Where it happened belongs into the run's log, and no text past the scrubber.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{}", escape::said(&panic.to_string()));
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let verdict = match runtime.judge(Verdict::Local, "start the asynchronous runtime") {
+        Ok(runtime) => {
+            let work = AssertUnwindSafe(dispatch(cli, &output)).catch_unwind();
+            let verdict = runtime.block_on(work);
+            // A blocking read that nobody waits for any more must not hold up the exit.
+            runtime.shutdown_background();
+            verdict.unwrap_or_else(|panic| Err(commands::bug(&*panic)))
+        }
+        Err(failed) => Err(failed),
+    };
+    verdict
+        .unwrap_or_else(|failed| output.refuse(&failed))
+        .exit_code()
+}
+
+/// Does the command and prints its result. An error is one that came before any job began.
+async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "backupctl", &mut script);
+            output.result(String::from_utf8_lossy(&script).trim_end());
+            return Ok(Verdict::Done);
+        }
+        Command::Vault(Vault::NewKey { file }) => {
+            if global.dry_run {
+                commands::vault::would_make_key(&file)?;
+            } else {
+                commands::vault::new_key(&file)?;
+            }
+            let path = file.display().to_string();
+            output.facts(&path, &[("path", &path)]);
+            return Ok(Verdict::Done);
+        }
+        _ => {}
+    }
+    let environment = config::environment();
+    let config = config::load(global.config.as_deref(), &environment)?;
+    let (run_log, warnings) = log::start(Some(&config.log), &global, output);
+    for warning in warnings {
+        output.say(&format!("warning: {warning}"));
+    }
+    let signals = listen().judge(Verdict::Local, "listen for signals")?;
+    let app = App {
+        config,
+        options: global,
+        output: output.clone(),
+        run_log,
+        signals,
+    };
+    let verdict = configured(&app, command).await;
+    verdict.map_err(|failed| app.signals.named(failed))
+}
+
+/// The commands that need the configuration.
+async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
+    match command {
+        Command::Run { jobs, which } => run_all(app, &jobs, &which).await,
+        Command::List(one) => {
+            let restore = commands::job(&app.config, one.job.as_deref())?;
+            let (record, rows) = commands::list::command(app, restore).await;
+            Ok(app
+                .output
+                .listed(&record, &rows, || commands::list::text(&rows, restore)))
+        }
+        Command::Fetch { job, which, tell } => {
+            let restore = commands::job(&app.config, job.job.as_deref())?;
+            Ok(told(
+                app,
+                &commands::fetch::command(app, restore, &which, tell.notify).await,
+            ))
+        }
+        Command::Unzip { job, file, tell } => {
+            let restore = commands::job(&app.config, job.job.as_deref())?;
+            Ok(told(
+                app,
+                &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
+            ))
+        }
+        Command::Restore { job, file, tell } => {
+            let restore = commands::job(&app.config, job.job.as_deref())?;
+            Ok(told(
+                app,
+                &commands::restore::command(app, restore, file.as_deref(), tell.notify).await,
+            ))
+        }
+        Command::Undo { job, yes, tell } => {
+            let restore = commands::job(&app.config, job.job.as_deref())?;
+            Ok(told(
+                app,
+                &commands::undo::command(app, restore, yes, tell.notify).await?,
+            ))
+        }
+        Command::Notify { job, test } => {
+            commands::notify::command(app, job.job.as_deref(), test).await
+        }
+        Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
+            .await
+            .map(|()| Verdict::Done),
+        Command::Vault(_) => encrypt(app).await,
+        Command::Completions { .. } => Ok(Verdict::Done),
+    }
+}
+
+/// Every job in turn; one job's failure doesn't stop the next, a signal does.
+async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Verdict> {
+    let mut worst = Verdict::Done;
+    for restore in commands::jobs(&app.config, named)? {
+        if app.signals.stop.is_cancelled() {
+            break;
+        }
+        worst = worst.worst(told(
+            app,
+            &commands::run::command(app, restore, which).await,
+        ));
+    }
+    Ok(worst)
+}
+
+async fn encrypt(app: &App) -> Outcome<Verdict> {
+    let stop = &app.signals.stop;
+    let secret = app.output.ask_secret("Secret: ", stop).await?;
+    let token = commands::vault::encrypt(&app.config.secrets, secret)?;
+    app.output.facts(&token, &[("token", &token)]);
+    Ok(Verdict::Done)
+}
+
+/// Prints a job's result and says how it ended.
+fn told(app: &App, record: &Record) -> Verdict {
+    app.output
+        .record(record, &commands::notify::text(app, record));
+    record.verdict.unwrap_or(Verdict::Bug)
+}
+
+/// From now on the first SIGINT or SIGTERM asks the run to end in order.
+fn listen() -> std::io::Result<Signals> {
+    let signals = Signals::default();
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let heard = signals.clone();
+    tokio::spawn(async move {
+        let which = tokio::select! {
+            _ = interrupt.recv() => Signal::Interrupt,
+            _ = terminate.recv() => Signal::Terminate,
+        };
+        // Only the first one counts.
+        let _ = heard.which.set(which);
+        heard.stop.cancel();
+    });
+    Ok(signals)
+}

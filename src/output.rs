@@ -1,0 +1,447 @@
+//! The only place that prints: results to stdout, everything else to stderr.
+//!
+//! A closed stdout or stderr never ends a run: what can't be written there is in the report and the log.
+
+mod terminal;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Color, Global};
+use crate::config::format_bytes;
+use crate::report::{Notified, Record};
+use crate::secret::{Scrubber, Secret};
+use crate::verdict::{Failed, Judge, Outcome, Verdict};
+
+const LINE_EVERY: Duration = Duration::from_secs(20);
+
+/// How the user wants to be told.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub json: bool,
+    pub quiet: bool,
+    dry_run: bool,
+    color: bool,
+    pub progress: Progress,
+    pub scrubber: Scrubber,
+}
+
+impl Output {
+    #[must_use]
+    pub fn new(options: &Global) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let color = match options.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal,
+        };
+        let progress = match (options.quiet, terminal) {
+            (true, _) => Progress::default(),
+            (false, true) => Progress::new(Display::Bar),
+            (false, false) => Progress::new(Display::Lines),
+        };
+        Self {
+            json: options.json,
+            quiet: options.quiet,
+            dry_run: options.dry_run,
+            color,
+            progress,
+            scrubber: Scrubber::default(),
+        }
+    }
+
+    /// The result of a command, on stdout.
+    pub fn result(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        // A reader that has gone away (`| head`) is no failure of the run.
+        let _ = writeln!(stdout, "{}", self.scrubber.scrub(text)).and_then(|()| stdout.flush());
+    }
+
+    /// Something to know, on stderr; not with `-q`.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    /// An error and what to do about it, on stderr.
+    pub fn error(&self, failed: &Failed) {
+        self.stderr(&format!(
+            "{} {}",
+            self.paint("error:", 31),
+            failed.message()
+        ));
+        if let Some(hint) = &failed.hint {
+            self.stderr(&format!("{} {hint}", self.paint("hint:", 36)));
+        }
+    }
+
+    /// An error that came before any job began; with `--json` a document as well, as on every other failure.
+    pub fn refuse(&self, failed: &Failed) -> Verdict {
+        self.error(failed);
+        if self.json {
+            let document = serde_json::json!({
+                "format": 1,
+                "version": env!("CARGO_PKG_VERSION"),
+                "verdict": failed.verdict.word(),
+                "exit_code": failed.verdict.exit_code(),
+                "message": failed.message(),
+                "hint": failed.hint,
+            });
+            self.result(&document.to_string());
+        }
+        failed.verdict
+    }
+
+    /// How a job's command ended: one JSON line, or what people read.
+    pub fn record(&self, record: &Record, text: &str) {
+        if self.json {
+            return self.result(&serde_json::to_string(record).unwrap_or_default());
+        }
+        let is_report = matches!(record.command.as_str(), "run" | "restore" | "undo")
+            && record.verdict != Some(Verdict::Locked)
+            && !self.dry_run;
+        if is_report {
+            self.result(text);
+        } else if let Some(path) = &record.path {
+            self.result(&path.display().to_string());
+        } else if !record.plan.is_empty() {
+            self.result(&record.plan.join("\n"));
+        }
+        if !is_report {
+            for warning in &record.warnings {
+                self.say(&format!("{} {warning}", self.paint("warning:", 33)));
+            }
+        }
+        self.shortfalls(record);
+    }
+
+    /// On stderr: what went wrong, for whoever reads only that.
+    fn shortfalls(&self, record: &Record) {
+        let verdict = record.verdict.unwrap_or(Verdict::Bug);
+        if verdict == Verdict::Done {
+            return;
+        }
+        let word = if verdict == Verdict::Attention {
+            "attention"
+        } else {
+            "error"
+        };
+        let message = record.message.as_deref().unwrap_or("no message");
+        self.stderr(&format!(
+            "{} {message}",
+            self.paint(&format!("{word}:"), 31)
+        ));
+        if let Some(hint) = &record.hint {
+            self.stderr(&format!("{} {hint}", self.paint("hint:", 36)));
+        }
+    }
+
+    /// The result of a command that is no job's: a line, or with `--json` what it is made of.
+    pub fn facts(&self, line: &str, facts: &[(&str, &str)]) {
+        if !self.json {
+            return self.result(line);
+        }
+        let mut document = serde_json::json!({
+            "format": 1,
+            "version": env!("CARGO_PKG_VERSION"),
+            "verdict": Verdict::Done.word(),
+            "exit_code": Verdict::Done.exit_code(),
+        });
+        for (name, value) in facts {
+            document[name] = (*value).into();
+        }
+        self.result(&document.to_string());
+    }
+
+    /// To whom something was sent, and what came of it.
+    pub fn notified(&self, notified: &[Notified], failed: Option<&Failed>) -> Verdict {
+        let verdict = failed.map_or(Verdict::Done, |failed| failed.verdict);
+        if self.json {
+            let document = serde_json::json!({
+                "format": 1,
+                "command": "notify",
+                "version": env!("CARGO_PKG_VERSION"),
+                "verdict": verdict.word(),
+                "exit_code": verdict.exit_code(),
+                "message": failed.map(Failed::message),
+                "hint": failed.and_then(|failed| failed.hint.clone()),
+                "notified": notified,
+            });
+            self.result(&document.to_string());
+        } else {
+            self.told(notified);
+        }
+        if let Some(failed) = failed {
+            self.error(failed);
+        }
+        verdict
+    }
+
+    fn told(&self, notified: &[Notified]) {
+        for Notified { to, ok, message } in notified {
+            self.result(&format!(
+                "{to}: {}{message}",
+                if *ok { "" } else { "failed: " }
+            ));
+        }
+    }
+
+    /// A listing: one JSON document, or the table.
+    pub fn listed<T: serde::Serialize>(
+        &self,
+        record: &Record,
+        rows: &[T],
+        text: impl FnOnce() -> String,
+    ) -> Verdict {
+        let verdict = record.verdict.unwrap_or(Verdict::Bug);
+        if self.json {
+            let mut document = serde_json::to_value(record).unwrap_or_default();
+            document["archives"] = serde_json::to_value(rows).unwrap_or_default();
+            self.result(&document.to_string());
+        } else if verdict == Verdict::Done {
+            self.result(&text());
+        } else {
+            self.shortfalls(record);
+        }
+        verdict
+    }
+
+    fn paint(&self, word: &str, code: u8) -> String {
+        if self.color {
+            format!("\x1b[1;{code}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        }
+    }
+
+    /// Where something is typed behind it.
+    fn prompt(&self, text: &str) {
+        self.progress.above(|| {
+            let mut stderr = io::stderr().lock();
+            // Nothing is left to complain to.
+            let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+        });
+    }
+
+    fn stderr(&self, text: &str) {
+        let text = self.scrubber.scrub(text).into_owned();
+        self.progress.above(|| {
+            // Nothing is left to complain to.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+
+    /// Whether [`Output::confirm`] could be answered at all, asked before any work is done.
+    ///
+    /// # Errors
+    /// `usage`: neither a terminal nor `--yes`.
+    pub fn can_confirm(&self, yes: bool) -> Outcome<()> {
+        if yes || io::stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(Failed::new(
+            Verdict::Usage,
+            "this needs a confirmation, and there is no terminal to ask on",
+        )
+        .hint("look with `--dry-run` first, then add `--yes`"))
+    }
+
+    /// Asks on a terminal; without one, only `yes` counts as consent.
+    ///
+    /// # Errors
+    /// `usage`: neither a terminal nor `--yes`, or the answer was no; `interrupted`: a signal came instead of an answer.
+    pub async fn confirm(
+        &self,
+        question: &str,
+        yes: bool,
+        stop: &CancellationToken,
+    ) -> Outcome<()> {
+        self.can_confirm(yes)?;
+        if yes {
+            return Ok(());
+        }
+        self.prompt(&format!("{} [y/N] ", self.scrubber.scrub(question)));
+        match terminal::read_line(stop).await?.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failed::new(
+                Verdict::Usage,
+                "not confirmed; nothing was changed",
+            )),
+        }
+    }
+
+    /// A secret from a hidden prompt on a terminal, else from stdin, without its one trailing newline.
+    ///
+    /// # Errors
+    /// `local`: stdin can't be read; `usage`: it is empty or no UTF-8.
+    pub async fn ask_secret(&self, prompt: &str, stop: &CancellationToken) -> Outcome<Secret> {
+        let mut text = if io::stdin().is_terminal() {
+            let _hidden = terminal::Hidden::new()?;
+            self.prompt(prompt);
+            terminal::read_line(stop).await?
+        } else {
+            io::read_to_string(io::stdin().lock())
+                .judge(Verdict::Usage, "read the secret from stdin")?
+        };
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        if text.is_empty() {
+            return Err(Failed::new(Verdict::Usage, "the secret is empty").hint(
+                "type it at the prompt, or give it on stdin: `backupctl vault encrypt < FILE`",
+            ));
+        }
+        Ok(Secret::new(text))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Display {
+    #[default]
+    Hidden,
+    Bar,
+    Lines,
+}
+
+/// How far a step is: on a terminal a bar with rate and ETA, without one a few plain lines a minute.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    display: Display,
+    state: Arc<Mutex<Shown>>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    step: String,
+    total: Option<u64>,
+    done: u64,
+    note: String,
+    began: Option<Instant>,
+    last_line: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn new(display: Display) -> Self {
+        Self {
+            display,
+            state: Arc::default(),
+        }
+    }
+
+    /// A step starts; nothing is known about its size yet.
+    pub fn begin(&self, step: &str) {
+        let mut shown = self.lock();
+        let now = Instant::now();
+        *shown = Shown {
+            step: step.to_owned(),
+            began: Some(now),
+            last_line: Some(now),
+            ..Shown::default()
+        };
+        if self.display == Display::Bar {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+                .with_style(style("{spinner} {prefix} {msg}"));
+            bar.set_prefix(step.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            shown.bar = Some(bar);
+        }
+    }
+
+    /// The step's size in bytes is known.
+    pub fn total(&self, bytes: u64) {
+        let mut shown = self.lock();
+        shown.total = Some(bytes);
+        shown.done = 0;
+        if let Some(bar) = &shown.bar {
+            bar.set_length(bytes);
+            bar.set_position(0);
+            bar.reset_eta();
+            bar.set_style(style(
+                "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            ));
+        }
+    }
+
+    /// So many more bytes are done.
+    pub fn advance(&self, bytes: u64) {
+        let mut shown = self.lock();
+        shown.done += bytes;
+        match &shown.bar {
+            Some(bar) => bar.inc(bytes),
+            None => self.line(&mut shown),
+        }
+    }
+
+    /// What is going on, where bytes say nothing: `indexes 12 of 40`.
+    pub fn note(&self, text: &str) {
+        let mut shown = self.lock();
+        text.clone_into(&mut shown.note);
+        match &shown.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => self.line(&mut shown),
+        }
+    }
+
+    /// The step is over.
+    pub fn end(&self) {
+        if let Some(bar) = self.lock().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Prints something else without tearing the bar.
+    pub fn above(&self, print: impl FnOnce()) {
+        let bar = self.lock().bar.clone();
+        match bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn line(&self, shown: &mut Shown) {
+        if self.display != Display::Lines
+            || shown
+                .last_line
+                .is_none_or(|last| last.elapsed() < LINE_EVERY)
+        {
+            return;
+        }
+        shown.last_line = Some(Instant::now());
+        let line = shown.as_line();
+        // Nothing is left to complain to.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn as_line(&self) -> String {
+        let Some(total) = self.total else {
+            return format!("{}: {}", self.step, self.note);
+        };
+        let seconds = self
+            .began
+            .map_or(1, |began| began.elapsed().as_secs().max(1));
+        let rate = self.done / seconds;
+        format!(
+            "{}: {} of {}, {}/s",
+            self.step,
+            format_bytes(self.done),
+            format_bytes(total),
+            format_bytes(rate)
+        )
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

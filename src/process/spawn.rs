@@ -1,0 +1,109 @@
+//! What happens between fork and exec, and the file in memory that carries a secret over it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command as StdCommand, Stdio};
+
+use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, umask};
+
+use super::Command;
+
+/// An anonymous file with mode 0600, which libpq asks of a password file.
+pub fn file_in_memory(content: &[u8]) -> io::Result<OwnedFd> {
+    let name = "backupctl";
+    // Hardened kernels refuse a memory file that could be executed; old ones don't know the flag.
+    let made = match memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, MemfdFlags::CLOEXEC),
+        other => other,
+    };
+    let file = made?;
+    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    Ok(file.into())
+}
+
+/// The standard library's command, with everything about it decided.
+pub fn prepare(command: &Command) -> io::Result<StdCommand> {
+    let mut prepared = StdCommand::new(&command.program);
+    prepared
+        .args(&command.arguments)
+        .env_clear()
+        .envs(&command.environment)
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let passed = command.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    before_exec(&mut prepared, open_descriptors()?, passed);
+    Ok(prepared)
+}
+
+/// Every descriptor of this process beyond the three standard ones.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let names = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names
+        .filter_map(|name| name.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect())
+}
+
+/// In the child: a death signal, a private umask, and no descriptor but `passed`.
+///
+/// The death signal comes when the *thread* that forked ends, so `group.rs` forks on a thread that waits for the child.
+/// It is SIGTERM, at which pg_restore also stops its workers and cancels what its backends do. It reaches the child alone:
+/// where this process is killed outright, what another kind of child has started lives on.
+#[expect(
+    unsafe_code,
+    reason = "there is no safe way to act between fork and exec"
+)]
+fn before_exec(command: &mut StdCommand, open: Vec<RawFd>, passed: Vec<RawFd>) {
+    let parent: Pid = getpid();
+    let prepare = move || -> io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        if getppid() != Some(parent) {
+            return Err(Errno::SRCH.into());
+        }
+        umask(Mode::RWXG | Mode::RWXO);
+        for fd in &open {
+            // SAFETY: only a flag of the number is set, and no number is used afterwards; a closed one is EBADF.
+            let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
+            let _: Result<(), Errno> = fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+        for fd in &passed {
+            // SAFETY: the parent's `Command` owns this descriptor until the child was started.
+            fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*fd) }, FdFlags::empty())?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, umask, fcntl) and reads two
+    // vectors made before: it neither allocates nor takes a lock that another thread could hold.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_in_memory_is_private_and_reads_from_its_start() {
+        let file = file_in_memory(b"db:5432:*:me:secret").expect("a file in memory");
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mode = fs::metadata(&path).expect("its metadata").mode();
+        assert_eq!(mode & 0o7777, 0o600, "{mode:o}");
+        assert_eq!(
+            fs::read(&path).expect("its content"),
+            b"db:5432:*:me:secret"
+        );
+    }
+}

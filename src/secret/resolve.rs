@@ -1,0 +1,329 @@
+//! Walks the references of a command, opens the files behind them at most once, and collects what is wrong.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::Secret;
+use super::env_file::EnvFile;
+use super::key_file::{Keys, Unopened};
+use super::permissions::{read_plain, read_private};
+use super::problem::{Problem, failure, none_of, shell_word, shown};
+use super::token::{NoToken, Token};
+use crate::config::{SecretFiles, SecretRef, SecretSource};
+use crate::escape::escaped;
+use crate::verdict::Outcome;
+
+const KEY_VARIABLE: &str = "SECRET_KEY";
+
+/// A problem was noted; there is nothing to add.
+struct Noted;
+
+/// Where a source was looked for: its value, or None where it does not exist.
+type Looked = Result<Option<Secret>, Noted>;
+
+pub struct Resolver<'a, E> {
+    files: &'a SecretFiles,
+    environment: E,
+    now: u64,
+    env_file: Once<EnvFile>,
+    keys: Once<Keys>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+/// Something that is opened when it is first needed, and complained about once.
+enum Once<T> {
+    NotYet,
+    /// Not configured.
+    Nothing,
+    Unusable,
+    Ready(T),
+}
+
+impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
+    pub fn new(files: &'a SecretFiles, environment: E, now: u64) -> Self {
+        Self {
+            files,
+            environment,
+            now,
+            env_file: Once::NotYet,
+            keys: Once::NotYet,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The value of the first source that exists; None after a problem.
+    pub fn resolve(&mut self, reference: &SecretRef) -> Option<Secret> {
+        for source in &reference.sources {
+            let looked = match source {
+                SecretSource::Env(name) => self.variable(&reference.setting, name),
+                SecretSource::File(path) => self.file(&reference.setting, path),
+            };
+            match looked {
+                Ok(None) => {}
+                Ok(Some(secret)) => return Some(secret),
+                Err(Noted) => return None,
+            }
+        }
+        let missing = self.missing(&reference.sources).about(&reference.setting);
+        self.problems.push(missing);
+        None
+    }
+
+    /// The warnings, where there was no problem.
+    pub fn finish(self) -> Outcome<Vec<String>> {
+        none_of(&self.problems)?;
+        Ok(self.warnings)
+    }
+
+    /// The keys without any reference.
+    pub fn into_keys(mut self) -> Outcome<Keys> {
+        self.open_keys();
+        none_of(&self.problems)?;
+        match self.keys {
+            Once::Ready(keys) => Ok(keys),
+            _ => Err(failure(&[no_key()])),
+        }
+    }
+
+    fn missing(&self, sources: &[SecretSource]) -> Problem {
+        let places = sources
+            .iter()
+            .map(|source| match (source, &self.files.env_file) {
+                (SecretSource::Env(name), Some(file)) => format!(
+                    "env:{} is neither in {} nor in the environment",
+                    escaped(name),
+                    shown(file)
+                ),
+                (SecretSource::Env(name), None) => format!(
+                    "env:{} is not in the environment, and no `secrets.env_file` is configured",
+                    escaped(name)
+                ),
+                (SecretSource::File(path), _) => format!("{} does not exist", shown(path)),
+            });
+        let problem = Problem::new(places.collect::<Vec<_>>().join("; "));
+        let by_name = |source: &SecretSource| matches!(source, SecretSource::Env(_));
+        if !sources.iter().any(by_name) {
+            return problem;
+        }
+        problem.remedy("`backupctl vault encrypt` makes the token that belongs there")
+    }
+
+    fn file(&mut self, setting: &str, path: &Path) -> Looked {
+        let read = read_plain(path).map_err(|problem| self.note(problem.about(setting)))?;
+        let Some(bytes) = read else {
+            return Ok(None);
+        };
+        let fault = match password(&bytes) {
+            Ok(secret) => return Ok(Some(secret)),
+            Err(fault) => fault,
+        };
+        Err(self.note(Problem::new(format!("{} {fault}", shown(path))).about(setting)))
+    }
+
+    fn variable(&mut self, setting: &str, name: &str) -> Looked {
+        self.open_env_file();
+        self.open_key_file();
+        let found = match &self.env_file {
+            Once::Ready(file) => file.find(name),
+            Once::Unusable => return Err(Noted),
+            Once::Nothing | Once::NotYet => Ok(None),
+        };
+        let shown_name = escaped(name);
+        let place = self
+            .files
+            .env_file
+            .as_deref()
+            .map(shown)
+            .unwrap_or_default();
+        match found {
+            Err(fault) => {
+                let problem = Problem::new(format!("env:{shown_name} in {place} {fault}"));
+                Err(self.note(problem.about(setting)))
+            }
+            Ok(Some((line, value))) => {
+                let value = Zeroizing::new(value.to_owned());
+                let whence = format!("{setting}: env:{shown_name} on line {line} of {place}");
+                self.token(&whence, &value).map(Some)
+            }
+            Ok(None) => self.process_variable(setting, name),
+        }
+    }
+
+    /// The environment holds the plain value; a token there, as after `. ./.env`, is opened all the same.
+    fn process_variable(&mut self, setting: &str, name: &str) -> Looked {
+        let Some(value) = (self.environment)(name) else {
+            return Ok(None);
+        };
+        let whence = format!("{setting}: env:{} in the environment", escaped(name));
+        match value.into_string().map(Zeroizing::new) {
+            Err(_) => Err(self.note(Problem::new(format!("{whence} is not UTF-8")))),
+            Ok(value) if value.is_empty() => {
+                Err(self.note(Problem::new(format!("{whence} is empty"))))
+            }
+            Ok(value) if Token::parse(&value).is_ok() => self.token(&whence, &value).map(Some),
+            Ok(value) => Ok(Some(Secret(value))),
+        }
+    }
+
+    fn token(&mut self, whence: &str, text: &str) -> Result<Secret, Noted> {
+        if text.is_empty() {
+            return Err(self.note(Problem::new(format!("{whence} is empty"))));
+        }
+        let token = match Token::parse(text.trim()) {
+            Ok(token) => token,
+            Err(fault) => return Err(self.note(no_token(whence, fault))),
+        };
+        self.open_keys();
+        let opened = match &self.keys {
+            Once::Ready(keys) => keys.open(&token, self.now),
+            Once::Nothing => {
+                self.keys = Once::Unusable;
+                return Err(self.note(no_key().about(whence)));
+            }
+            Once::Unusable | Once::NotYet => return Err(Noted),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(fault) => {
+                let problem = unopened(whence, &self.key_place(), fault);
+                return Err(self.note(problem));
+            }
+        };
+        if opened.secret.expose().is_empty() {
+            return Err(self.note(Problem::new(format!(
+                "{whence} is a token of an empty value"
+            ))));
+        }
+        if let Some(seconds) = opened.ahead {
+            self.warnings.push(format!(
+                "{whence} was made {seconds} seconds in the future: check this machine's clock"
+            ));
+        }
+        Ok(opened.secret)
+    }
+
+    fn open_env_file(&mut self) {
+        if !matches!(self.env_file, Once::NotYet) {
+            return;
+        }
+        let Some(path) = self.files.env_file.as_deref() else {
+            self.env_file = Once::Nothing;
+            return;
+        };
+        let text = |name: &str| Some((self.environment)(name)?.to_string_lossy().into_owned());
+        self.env_file = match read_private(path) {
+            Ok(bytes) => Once::Ready(EnvFile::parse(&bytes, text)),
+            Err(problems) => self.unusable("secrets.env_file", problems),
+        };
+    }
+
+    fn open_key_file(&mut self) {
+        let (Once::NotYet, Some(path)) = (&self.keys, self.files.key_file.as_deref()) else {
+            return;
+        };
+        let keys = read_private(path).map_err(|problems| with_new_key(problems, path));
+        let keys = keys.and_then(|bytes| {
+            let about_file = |fault| Problem::new(format!("{} {fault}", shown(path)));
+            Keys::from_file(&bytes).map_err(|fault| vec![about_file(fault)])
+        });
+        self.keys = match keys {
+            Ok(keys) => Once::Ready(keys),
+            Err(problems) => self.unusable("secrets.key_file", problems),
+        };
+    }
+
+    /// The key file, else `$SECRET_KEY`, which is looked at only once a token is to be opened: it may be another
+    /// program's.
+    fn open_keys(&mut self) {
+        self.open_key_file();
+        if !matches!(self.keys, Once::NotYet) {
+            return;
+        }
+        let value = (self.environment)(KEY_VARIABLE)
+            .map(|value| Zeroizing::new(value.to_string_lossy().into_owned()));
+        self.keys = match value.map(|value| Keys::from_variable(&value)) {
+            None => Once::Nothing,
+            Some(Ok(keys)) => Once::Ready(keys),
+            Some(Err(fault)) => {
+                self.problems
+                    .push(Problem::new(format!("${KEY_VARIABLE} {fault}")));
+                Once::Unusable
+            }
+        };
+    }
+
+    fn key_place(&self) -> String {
+        let file = self.files.key_file.as_deref().map(shown);
+        file.unwrap_or_else(|| format!("${KEY_VARIABLE}"))
+    }
+
+    fn unusable<T>(&mut self, setting: &str, problems: Vec<Problem>) -> Once<T> {
+        self.problems
+            .extend(problems.into_iter().map(|problem| problem.about(setting)));
+        Once::Unusable
+    }
+
+    fn note(&mut self, problem: Problem) -> Noted {
+        self.problems.push(problem);
+        Noted
+    }
+}
+
+/// A file's content without its one trailing newline. The error fits behind the file's name.
+fn password(bytes: &[u8]) -> Result<Secret, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line {
+        "" => Err("is empty"),
+        _ if line.starts_with('\u{feff}') => Err("starts with a byte order mark (BOM)"),
+        _ => Ok(Secret::new(line.to_owned())),
+    }
+}
+
+fn no_key() -> Problem {
+    Problem::new(format!(
+        "there is no key: neither `secrets.key_file` nor ${KEY_VARIABLE} is set"
+    ))
+    .remedy("backupctl vault new-key secret.key, then `key_file = \"secret.key\"` below [secrets]")
+}
+
+/// A missing key file is either lost or not made yet.
+fn with_new_key(mut problems: Vec<Problem>, path: &Path) -> Vec<Problem> {
+    if let Err(error) = std::fs::metadata(path)
+        && error.kind() == std::io::ErrorKind::NotFound
+    {
+        let remedy = format!(
+            "put the key there that made the tokens, or begin with a new one: backupctl vault new-key {}",
+            shell_word(path)
+        );
+        problems = problems.into_iter().map(|p| p.remedy(&remedy)).collect();
+    }
+    problems
+}
+
+fn no_token(whence: impl Display, fault: NoToken) -> Problem {
+    let text = match fault {
+        NoToken::Other => "is no Fernet token",
+        NoToken::Damaged => "is a Fernet token that was cut off or changed",
+    };
+    Problem::new(format!("{whence} {text}"))
+        .remedy("`backupctl vault encrypt` makes the token that belongs there")
+}
+
+fn unopened(whence: impl Display, keys: &str, fault: Unopened) -> Problem {
+    match fault {
+        Unopened::NotUtf8 => Problem::new(format!("{whence} is a token of something that is not UTF-8")),
+        Unopened::NoKeyFits => Problem::new(format!(
+            "{whence} is not opened by any key of {keys}: it was made with another key, or the token was changed"
+        ))
+        .remedy(format!(
+            "put the key that it was made with into {keys}, or make a new token: `backupctl vault encrypt`"
+        )),
+    }
+}

@@ -1,0 +1,186 @@
+//! Where archives live: what every kind of store promises, and how one is opened.
+//!
+//! A store is only read here. Which archive is taken, retries, resuming and proving a download are the commands' business.
+
+pub mod choose;
+mod error;
+mod exact;
+pub mod known_hosts;
+pub mod local;
+pub mod sftp;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncSeek};
+
+pub use self::error::{Kind, StoreError};
+use crate::config::{self, StoreKind};
+use crate::escape::shown;
+use crate::secret::Secret;
+
+/// One regular file in a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// A plain file name: never empty, `.` or `..`, without `/`, NUL and U+FFFD. It may hold control characters: escape it to show it.
+    pub name: String,
+    pub bytes: u64,
+    pub modified: Timestamp,
+}
+
+/// Something in a store that is never taken for an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name, escaped.
+    pub name_shown: String,
+    /// `a directory`, `a symbolic link`, `its name is not UTF-8` …
+    pub why: &'static str,
+}
+
+/// What a store holds, in no particular order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub archives: Vec<Listed>,
+    /// The first hundred.
+    pub passed_over: Vec<PassedOver>,
+    /// How many were passed over in all.
+    pub passed_over_count: usize,
+}
+
+impl Listing {
+    /// What is shown of what was passed over; the rest is only counted, so that a strange directory can't fill the memory.
+    const SHOWN: usize = 100;
+
+    fn pass_over(&mut self, name: &str, why: &'static str) {
+        self.passed_over_count += 1;
+        if self.passed_over.len() < Self::SHOWN {
+            let name_shown = shown(name);
+            self.passed_over.push(PassedOver { name_shown, why });
+        }
+    }
+}
+
+/// The content of an open archive.
+pub trait File: AsyncRead + AsyncSeek + Send + Unpin {}
+
+impl<F: AsyncRead + AsyncSeek + Send + Unpin> File for F {}
+
+/// An archive that was opened; size and time are those of the open file, not of its name.
+pub struct Opened {
+    pub bytes: u64,
+    pub modified: Timestamp,
+    /// Yields exactly `bytes` bytes or fails: what is added later is not seen, and what is missing is an error.
+    pub file: Box<dyn File>,
+}
+
+/// A place that keeps archives, logged in to and ready.
+///
+/// Every kind promises, and one suite in `tests/store.rs` proves, that
+/// - only regular files directly in the directory exist; a symbolic link is passed over, even one to a regular file;
+/// - every wait ends: no answer, or no byte, for three times the configured timeout is an error;
+/// - nothing from the other side reaches an error unescaped;
+/// - an error says by its [`Kind`] whether trying again can help;
+/// - a failed read leaves the file unusable; open it again and seek to go on.
+///
+/// A file stays readable when the store it came from is dropped.
+#[async_trait]
+pub trait Store: Send {
+    /// Where it is, for messages: `sftp://user@host:port/path`, or the path.
+    fn location(&self) -> String;
+
+    /// Everything in the directory. An empty directory is no error.
+    async fn list(&mut self) -> Result<Listing, StoreError>;
+
+    /// Opens a regular file for reading; what is no regular file is `NotFound`.
+    async fn open(&mut self, name: &str) -> Result<Opened, StoreError>;
+
+    /// The host key that was accepted, as `ssh-ed25519 SHA256:…`; None where there is none.
+    fn host_key(&self) -> Option<String>;
+
+    /// Says goodbye; dropping the store is as good, but less polite.
+    async fn close(self: Box<Self>);
+}
+
+/// What a store may need to let us in.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    pub password: Option<Secret>,
+    /// Of the private key.
+    pub passphrase: Option<Secret>,
+}
+
+/// Connects and logs in. `timeout` is `network.timeout`.
+pub async fn open(
+    store: &config::Store,
+    credentials: Credentials,
+    timeout: Duration,
+) -> Result<Box<dyn Store>, StoreError> {
+    match &store.kind {
+        StoreKind::Sftp(sftp) => sftp::open(&store.name, sftp, credentials, timeout)
+            .await
+            .map(|store| Box::new(store) as Box<dyn Store>),
+        StoreKind::Local(local) => local::open(&local.path, timeout)
+            .await
+            .map(|store| Box::new(store) as Box<dyn Store>),
+    }
+}
+
+/// Why a name can't be an archive's, whatever it belongs to.
+fn unusable_name(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("its name is empty")
+    } else if name.contains('/') || name == ".." || name == "." {
+        Some("its name is a path")
+    } else if name.contains('\0') {
+        Some("its name holds a NUL")
+    } else if name.contains(char::REPLACEMENT_CHARACTER) {
+        Some("its name is not UTF-8")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_become_a_path_or_lie_are_unusable() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "/etc/passwd",
+            "a\0b",
+            "a\u{fffd}",
+        ] {
+            assert!(unusable_name(name).is_some(), "{name:?}");
+        }
+        for name in [
+            "a.zip",
+            "..a",
+            "-rf",
+            "a b",
+            "\u{1b}[2J",
+            "ärger.zip",
+            "a\\b",
+        ] {
+            assert_eq!(unusable_name(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn passed_over_entries_are_counted_but_only_the_first_are_kept() {
+        let mut listing = Listing::default();
+        for n in 0..1000 {
+            listing.pass_over(&n.to_string(), "a directory");
+        }
+        assert_eq!(
+            (listing.passed_over.len(), listing.passed_over_count),
+            (100, 1000)
+        );
+    }
+}

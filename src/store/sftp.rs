@@ -1,0 +1,365 @@
+//! An SFTP directory. Connecting, host keys, logging in and reading each have a file; here is what the store answers.
+
+mod auth;
+mod channel;
+mod connect;
+mod host_key;
+mod logins;
+mod read_ahead;
+mod recorded;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use russh_sftp::client::RawSftpSession;
+use russh_sftp::client::error::Error as SftpError;
+use russh_sftp::protocol::{File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
+
+use self::connect::Ssh;
+use self::host_key::Seen;
+pub use self::host_key::{Known, Presented, presented_host_key};
+use self::read_ahead::ReadAhead;
+use super::exact::{Arrived, Exact};
+use super::{Credentials, Kind, Listed, Listing, Opened, Store, StoreError, unusable_name};
+use crate::config::Sftp;
+use crate::escape::shown;
+
+/// An entry count at which a listing is a fault of the server, not a directory.
+const MOST_ENTRIES: usize = 2_000_000;
+
+/// A logged-in SFTP session.
+pub struct SftpStore {
+    location: String,
+    path: String,
+    /// What the server calls the path, where that differs: for who is confused by a chroot.
+    resolved: Option<String>,
+    patience: Duration,
+    connection: Arc<Connection>,
+}
+
+/// What open files share with their store, so that they outlive it.
+struct Connection {
+    sftp: RawSftpSession,
+    ssh: Ssh,
+    seen: Arc<Mutex<Seen>>,
+    /// Bytes of SFTP that arrived.
+    arrived: Arrived,
+    /// The longest read that the server serves at once.
+    longest_read: u32,
+}
+
+/// Connects, checks the host key, logs in and starts SFTP. `name` is the store's, for hints.
+pub async fn open(
+    name: &str,
+    sftp: &Sftp,
+    credentials: Credentials,
+    timeout: Duration,
+) -> Result<SftpStore, StoreError> {
+    let location = location(sftp);
+    let connected = connect(name, sftp, credentials, timeout).await;
+    let connection = Arc::new(connected.map_err(|error| error.context(&location))?);
+    let mut store = SftpStore {
+        location,
+        path: sftp.path.clone(),
+        resolved: None,
+        patience: timeout * 3,
+        connection,
+    };
+    store.resolved = store.resolve().await;
+    Ok(store)
+}
+
+async fn connect(
+    name: &str,
+    sftp: &Sftp,
+    credentials: Credentials,
+    timeout: Duration,
+) -> Result<Connection, StoreError> {
+    // A key file that can't be used is found before any socket is opened.
+    let logins = logins::configured(name, sftp, credentials)?;
+    let (mut ssh, seen) = connect::trusted(name, sftp, timeout).await?;
+    auth::log_in(&mut ssh, logins, sftp, &seen, timeout).await?;
+    channel::start_sftp(ssh, seen, timeout).await
+}
+
+fn location(sftp: &Sftp) -> String {
+    let (user, host, path) = (shown(&sftp.user), shown(&sftp.host), shown(&sftp.path));
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
+    let slash = if path.starts_with('/') { "" } else { "/./" };
+    format!("sftp://{user}@{host}:{}{slash}{path}", sftp.port)
+}
+
+impl SftpStore {
+    async fn resolve(&self) -> Option<String> {
+        let answer = self
+            .ask(self.connection.sftp.realpath(self.directory()))
+            .await;
+        let resolved = answer.ok()?.files.into_iter().next()?.filename;
+        (resolved != self.path && resolved != self.path.trim_end_matches('/')).then_some(resolved)
+    }
+
+    /// Awaits one answer of the server, but not for ever.
+    async fn ask<T>(
+        &self,
+        request: impl Future<Output = Result<T, SftpError>> + Send,
+    ) -> Result<T, Unanswered> {
+        match tokio::time::timeout(self.patience, request).await {
+            Ok(answer) => answer.map_err(Unanswered::Sftp),
+            Err(_) => Err(Unanswered::Silence(self.patience)),
+        }
+    }
+
+    /// An empty path is the directory in which the login lands.
+    fn directory(&self) -> String {
+        if self.path.is_empty() {
+            ".".to_owned()
+        } else {
+            self.path.clone()
+        }
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        match self.path.trim_end_matches('/') {
+            "" if self.path.is_empty() => name.to_owned(),
+            directory => format!("{directory}/{name}"),
+        }
+    }
+
+    fn directory_shown(&self) -> String {
+        match &self.resolved {
+            Some(resolved) => format!("`{}` (there: `{}`)", shown(&self.path), shown(resolved)),
+            None => format!("`{}`", shown(&self.path)),
+        }
+    }
+
+    fn failed(&self, unanswered: Unanswered) -> StoreError {
+        unanswered.judged(&self.connection.seen)
+    }
+
+    /// What went wrong with the directory itself.
+    fn unlisted(&self, unanswered: Unanswered) -> StoreError {
+        let missing = unanswered.status() == Some(StatusCode::NoSuchFile);
+        let mut error = self.failed(unanswered);
+        if missing {
+            error.kind = Kind::Config;
+            error = error.hint(
+                "correct the store's `path`; a server that locks its users in (chroot) shows them other paths than an administrator sees",
+            );
+        } else if error.kind == Kind::Denied {
+            error = error.hint("let this user read and enter the directory on the server");
+        }
+        error.context(format!("list {}", self.directory_shown()))
+    }
+
+    async fn list_entries(&self, handle: &str) -> Result<Listing, Unanswered> {
+        let mut listing = Listing::default();
+        let mut entries = 0;
+        loop {
+            match self.ask(self.connection.sftp.readdir(handle)).await {
+                Ok(names) => {
+                    entries += names.files.len();
+                    names
+                        .files
+                        .into_iter()
+                        .for_each(|entry| note(&mut listing, entry));
+                }
+                Err(end) if end.status() == Some(StatusCode::Eof) => return Ok(listing),
+                Err(error) => return Err(error),
+            }
+            if entries > MOST_ENTRIES {
+                return Err(Unanswered::Endless);
+            }
+        }
+    }
+
+    async fn open_regular(&self, name: &str) -> Result<Opened, StoreError> {
+        let (sftp, path) = (&self.connection.sftp, self.path_of(name));
+        // Before it is opened: opening a FIFO would block the server, and a symbolic link would be followed.
+        let found = self.ask(sftp.lstat(path.clone())).await;
+        regular(&found.map_err(|e| self.failed(e))?.attrs)?;
+        let request = sftp.open(path, OpenFlags::READ, FileAttributes::empty());
+        let handle = self.ask(request).await.map_err(|e| self.failed(e))?.handle;
+        let mut inner = ReadAhead::new(Arc::clone(&self.connection), handle);
+        let found = self.ask(sftp.fstat(inner.handle())).await;
+        let attributes = found.map_err(|e| self.failed(e))?.attrs;
+        let (bytes, modified) = regular(&attributes)?;
+        inner.set_bytes(bytes);
+        let arrived = Arc::clone(&self.connection.arrived);
+        let file = Box::new(Exact::new(inner, bytes, self.patience, arrived));
+        Ok(Opened {
+            bytes,
+            modified,
+            file,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SftpStore {
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+
+    async fn list(&mut self) -> Result<Listing, StoreError> {
+        let opened = self
+            .ask(self.connection.sftp.opendir(self.directory()))
+            .await;
+        let handle = opened.map_err(|error| self.unlisted(error))?.handle;
+        let listing = self.list_entries(&handle).await;
+        let listing = listing.map_err(|error| self.unlisted(error))?;
+        // The listing is complete; what the server thinks of its end changes nothing.
+        let _ = self.ask(self.connection.sftp.close(handle)).await;
+        Ok(listing)
+    }
+
+    async fn open(&mut self, name: &str) -> Result<Opened, StoreError> {
+        let opened = match unusable_name(name) {
+            Some(why) => Err(StoreError::new(Kind::NotFound, why)),
+            None => self.open_regular(name).await,
+        };
+        opened
+            .map_err(|error| error.context(format!("open `{}` in {}", shown(name), self.location)))
+    }
+
+    fn host_key(&self) -> Option<String> {
+        let seen = self
+            .connection
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.key
+            .as_ref()
+            .map(|key| format!("{} {}", key.algorithm, key.fingerprint()))
+    }
+
+    async fn close(self: Box<Self>) {
+        // A goodbye that can't be said is no failure: everything was read.
+        let _ = self.connection.sftp.close_session();
+        let goodbye = self
+            .connection
+            .ssh
+            .disconnect(russh::Disconnect::ByApplication, "", "");
+        let _ = tokio::time::timeout(self.patience, goodbye).await;
+    }
+}
+
+/// Why a request brought no answer that is any use.
+enum Unanswered {
+    Silence(Duration),
+    /// A listing that does not end.
+    Endless,
+    Sftp(SftpError),
+}
+
+impl Unanswered {
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Sftp(SftpError::Status(status)) => Some(status.status_code),
+            _ => None,
+        }
+    }
+
+    fn judged(self, seen: &Mutex<Seen>) -> StoreError {
+        match self {
+            Self::Silence(patience) => StoreError::new(
+                Kind::Interrupted,
+                format!("no answer for {} seconds", patience.as_secs_f32()),
+            ),
+            Self::Endless => {
+                StoreError::new(Kind::Protocol, format!("more than {MOST_ENTRIES} entries"))
+            }
+            Self::Sftp(error) => judged(&error, seen),
+        }
+    }
+}
+
+/// The class and text of an error of the SFTP layer; where the connection ended, why it did.
+fn judged(error: &SftpError, seen: &Mutex<Seen>) -> StoreError {
+    let text = shown(&error.to_string());
+    match error {
+        SftpError::Status(status) => StoreError::new(kind_of(status.status_code), text),
+        SftpError::UnexpectedPacket | SftpError::Limited(_) => {
+            StoreError::new(Kind::Protocol, text)
+        }
+        SftpError::IO(_) | SftpError::Timeout | SftpError::UnexpectedBehavior(_) => {
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let why = seen.ended.clone();
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            StoreError::new(Kind::Interrupted, format!("the connection was lost{why}"))
+        }
+    }
+}
+
+fn kind_of(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::NoSuchFile => Kind::NotFound,
+        StatusCode::PermissionDenied => Kind::Denied,
+        StatusCode::NoConnection | StatusCode::ConnectionLost => Kind::Interrupted,
+        _ => Kind::Protocol,
+    }
+}
+
+fn note(listing: &mut Listing, entry: Entry) {
+    let name = entry.filename;
+    if name == "." || name == ".." {
+        return;
+    }
+    let why = unusable_name(&name).or_else(|| not_regular(&entry.attrs, &entry.longname));
+    let why = match why {
+        Some(why) => why,
+        None => match (entry.attrs.size, modified(&entry.attrs)) {
+            (Some(bytes), Some(modified)) => {
+                listing.archives.push(Listed {
+                    name,
+                    bytes,
+                    modified,
+                });
+                return;
+            }
+            (None, _) => "its size is not stated",
+            (_, None) => "its time is not stated",
+        },
+    };
+    listing.pass_over(&name, why);
+}
+
+fn regular(attributes: &FileAttributes) -> Result<(u64, Timestamp), StoreError> {
+    if let Some(why) = not_regular(attributes, "-") {
+        return Err(StoreError::new(Kind::NotFound, format!("it is {why}")));
+    }
+    attributes.size.zip(modified(attributes)).ok_or_else(|| {
+        StoreError::new(
+            Kind::Protocol,
+            "the server states no size or no time for it",
+        )
+    })
+}
+
+/// The first letter of `ls -l`'s line decides where a server states no mode.
+fn not_regular(attributes: &FileAttributes, longname: &str) -> Option<&'static str> {
+    const KIND_OF_FILE: u32 = 0o170_000;
+    let kind = match attributes.permissions.map(|mode| mode & KIND_OF_FILE) {
+        None | Some(0) => longname.chars().next()?,
+        Some(mode) if mode == FileMode::REG.bits() => '-',
+        Some(mode) if mode == FileMode::DIR.bits() => 'd',
+        Some(mode) if mode == FileMode::LNK.bits() => 'l',
+        Some(_) => '?',
+    };
+    match kind {
+        '-' => None,
+        'd' => Some("a directory"),
+        'l' => Some("a symbolic link"),
+        _ => Some("no regular file"),
+    }
+}
+
+fn modified(attributes: &FileAttributes) -> Option<Timestamp> {
+    Timestamp::from_second(i64::from(attributes.mtime?)).ok()
+}

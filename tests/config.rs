@@ -1,0 +1,246 @@
+//! The configuration file: the example is true and complete, and what is wrong in a file is said, all of it, with line and path.
+
+mod example;
+mod found;
+
+use std::path::Path;
+
+use backupctl::config::{Config, Environment, parse};
+use backupctl::verdict::{Failed, Verdict};
+
+/// Where these files are said to stand.
+const FILE: &str = "/etc/backupctl/config.toml";
+
+const GOOD: &str = r#"
+[stores.office.sftp]
+host = "sftp.example.org"
+user = "backup"
+password = "env:SFTP_PASSWORD"
+path = "/backups"
+
+[databases.erp.postgres]
+host = "db.example.org"
+user = "postgres"
+name = "erp"
+
+[restores.erp]
+from = "office"
+into = "erp"
+pattern = "erp_*.zip"
+"#;
+
+fn read(text: &str) -> Result<Config, Failed> {
+    let environment = Environment {
+        is_root: true,
+        ..Environment::default()
+    };
+    parse(Path::new(FILE), text, &environment)
+}
+
+/// The lines of the complaint about `text`, without the one above them.
+fn complaints(text: &str) -> Vec<String> {
+    let failed = read(text).expect_err("a file with mistakes");
+    assert_eq!(failed.verdict, Verdict::Config);
+    assert!(failed.hint.is_some(), "{failed:?}");
+    let message = failed.message();
+    let lines: Vec<String> = message
+        .lines()
+        .skip(1)
+        .map(|line| line.trim().to_owned())
+        .collect();
+    if lines.is_empty() {
+        let start = format!("read {FILE}: ");
+        let only = message
+            .strip_prefix(&start)
+            .unwrap_or_else(|| panic!("{message}"));
+        return vec![only.to_owned()];
+    }
+    assert_eq!(
+        message.lines().next(),
+        Some(format!("read {FILE}: {} problems", lines.len()).as_str())
+    );
+    lines
+}
+
+/// The good file with `old` exchanged for `new`.
+fn with(old: &str, new: &str) -> String {
+    assert!(GOOD.contains(old), "{old}");
+    GOOD.replace(old, new)
+}
+
+#[test]
+fn three_mistakes_are_all_named_with_line_and_path() {
+    let text = with("user = \"backup\"", "usr = \"backup\"")
+        .replace("into = \"erp\"", "into = \"epr\"")
+        .replace("pattern = \"erp_*.zip\"", "pattern = 7");
+
+    assert_eq!(
+        complaints(&text),
+        [
+            "line 2: stores.office.sftp.user: is missing; for example `user = \"backup\"`",
+            "line 4: stores.office.sftp.usr: unknown setting; did you mean `user`?",
+            "line 15: restores.erp.into: there is no \"epr\"; did you mean \"erp\"?",
+            "line 16: restores.erp.pattern: is a number, must be a string in quotes",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_nearest_known_one() {
+    let text = with(
+        "path = \"/backups\"",
+        "path = \"/backups\"\nknown_host = \"x\"",
+    );
+    assert_eq!(
+        complaints(&text),
+        ["line 7: stores.office.sftp.known_host: unknown setting; did you mean `known_hosts`?"]
+    );
+    let text = format!("retention = 3\n{GOOD}");
+    assert_eq!(
+        complaints(&text),
+        ["line 1: retention: unknown setting"],
+        "nothing is near"
+    );
+}
+
+#[test]
+fn a_literal_password_is_refused_without_repeating_it() {
+    for password in ["hunter2-canary", "env:not a name canary", "https://canary"] {
+        let text = with("env:SFTP_PASSWORD", password);
+
+        let failed = read(&text).expect_err("a password in the file");
+
+        let all = format!("{failed:?} {}", failed.message());
+        assert!(!all.contains("canary"), "{all}");
+        assert!(
+            all.contains("line 5: stores.office.sftp.password: "),
+            "{all}"
+        );
+    }
+    let how = complaints(&with("env:SFTP_PASSWORD", "hunter2"));
+    assert!(how[0].contains("`backupctl vault encrypt`"), "{how:?}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_an_example() {
+    assert_eq!(
+        complaints(
+            "[restores.erp]\n[databases.erp.postgres]\n[stores.office.sftp]\n[notify.email]\n"
+        ),
+        [
+            "line 1: restores.erp.from: is missing; for example `from = \"office\"`",
+            "line 1: restores.erp.into: is missing; for example `into = \"erp\"`",
+            "line 1: restores.erp.pattern: is missing; for example `pattern = \"erp_*.zip\"`",
+            "line 2: databases.erp.postgres.host: is missing; for example `host = \"db.example.org\"`",
+            "line 2: databases.erp.postgres.name: is missing; for example `name = \"erp\"`",
+            "line 2: databases.erp.postgres.user: is missing; for example `user = \"postgres\"`",
+            "line 3: stores.office.sftp.host: is missing; for example `host = \"sftp.example.org\"`",
+            "line 3: stores.office.sftp.password: is missing: the login needs `password`, `private_key` or an SSH agent",
+            "line 3: stores.office.sftp.path: is missing; for example `path = \"/backups\"`",
+            "line 3: stores.office.sftp.user: is missing; for example `user = \"backup\"`",
+            "line 4: notify.email.from: is missing; for example `from = \"backupctl <backup@example.org>\"`",
+            "line 4: notify.email.server: is missing; for example `server = \"smtp.example.org\"`",
+            "line 4: notify.email.to: names nobody; for example `to = [\"ops@example.org\"]`",
+        ]
+    );
+}
+
+#[test]
+fn a_name_that_points_nowhere_is_named_with_the_ones_there_are() {
+    let text = with("from = \"office\"", "from = \"cloud\"");
+    assert_eq!(
+        complaints(&text),
+        ["line 14: restores.erp.from: there is no \"cloud\"; known: office"]
+    );
+}
+
+#[test]
+fn values_of_a_wrong_kind_are_named_one_by_one() {
+    let table = [
+        ("jobs = \"4\"", "jobs: is a string, must be a whole number"),
+        ("jobs = 0", "jobs: is 0, must be from 1 to 256"),
+        (
+            "stall = 10",
+            "stall: is a number, must be a string in quotes",
+        ),
+        ("stall = \"0s\"", "stall: must be longer than zero"),
+        (
+            "settle = \"5 parsecs\"",
+            "settle: \"5 parsecs\" is no duration; write it like \"90s\", \"10m\", \"26h\" or \"7d\"",
+        ),
+        (
+            "max_age = \"36\"",
+            "max_age: \"36\" is no duration; write it like \"36h\" or \"7d\", or \"none\"",
+        ),
+        (
+            "max_unpacked = \"200\"",
+            "max_unpacked: \"200\" is no size; write it like \"64 MiB\" or \"2 GB\"",
+        ),
+        (
+            "min_size = \"150%\"",
+            "min_size: \"150%\" is neither a share like \"50%\" nor a size like \"10 MiB\"",
+        ),
+        (
+            "dump = \"[a\"",
+            "dump: \"[a\" is no glob: unclosed character class; missing ']'",
+        ),
+        (
+            "method = \"replace\"",
+            "method: \"replace\" is unknown; known: swap, in-place",
+        ),
+        (
+            "before_swap = [\"systemctl stop app\"]",
+            "before_swap: is a string, must be an array of strings",
+        ),
+        (
+            "checks = [{ sql = \"select 1\" }]",
+            "checks[0].sql: needs one of at_least, at_most, equals, newer_than, has 0",
+        ),
+        (
+            "owner = \"target\"",
+            "owner: \"target\" is not supported by this version, only \"keep\"",
+        ),
+    ];
+    for (setting, complaint) in table {
+        let found = complaints(&format!("{GOOD}{setting}\n"));
+
+        assert_eq!(found, [format!("line 17: restores.erp.{complaint}")]);
+    }
+}
+
+#[test]
+fn a_pattern_is_for_the_file_name_only() {
+    let found = complaints(&with("erp_*.zip", "nightly/erp_*.zip"));
+    assert_eq!(
+        found,
+        [
+            "line 16: restores.erp.pattern: is for the file name only; the directory is the store's `path`"
+        ]
+    );
+}
+
+#[test]
+fn clear_text_mail_is_for_this_machine_only() {
+    let mail = "[notify.email]\nserver = \"smtp.example.org\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\nsecurity = \"none\"\n";
+    let found = complaints(&format!("{GOOD}{mail}"));
+    assert_eq!(
+        found,
+        [
+            "line 21: notify.email.security: \"none\" sends in clear and is for a server on this machine only"
+        ]
+    );
+    let on_this_machine = mail.replace("smtp.example.org", "127.0.0.1");
+    read(&format!("{GOOD}{on_this_machine}")).expect("the loopback is fine");
+}
+
+#[test]
+fn broken_toml_is_named_with_its_line() {
+    let found = complaints("[stores.office.sftp]\nhost = sftp.example.org\n[oops\n");
+
+    assert!(found.len() >= 2, "{found:?}");
+    assert!(found[0].starts_with("line 2: no valid TOML: "), "{found:?}");
+    assert!(
+        found.iter().any(|line| line.starts_with("line 3: ")),
+        "{found:?}"
+    );
+}

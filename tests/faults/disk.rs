@@ -1,0 +1,309 @@
+//! The disk under state_dir is full, at every place where a run writes; and the database server's.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::world::{Archive, Slow, World, archive, files, server, step_verdict};
+use crate::support::archives;
+use crate::support::program::Running;
+use crate::support::smtp::{self, Smtp};
+use crate::support::sshd::Sshd;
+
+/// A small file system of its own. Only root can mount one: as somebody else these tests say that they are skipped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    #[expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
+    fn mounted(at: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).expect("a mount point");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o"])
+            .arg(format!("size={bytes},mode=0700"))
+            .arg("backupctl-test")
+            .arg(at)
+            .output()
+            .expect("mount");
+        if mounted.status.success() {
+            return Some(Self(at.to_owned()));
+        }
+        assert!(
+            !rustix::process::geteuid().is_root() || std::env::var_os("CONTAINER").is_some(),
+            "{mounted:?}"
+        );
+        eprintln!("SKIPPED: a full disk can't be made without the right to mount: {mounted:?}");
+        None
+    }
+
+    /// Leaves so many bytes free; called again it takes what has become free.
+    fn fill_but(&self, bytes: u64) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut options = fs::OpenOptions::new();
+        let mut filler = options
+            .append(true)
+            .create(true)
+            .open(&path)
+            .expect("a filler");
+        for block in [vec![0; 1 << 20], vec![0; 4096]] {
+            while filler.write_all(&block).is_ok() {}
+        }
+        let length = filler.metadata().expect("its length").len();
+        filler
+            .set_len(length.saturating_sub(bytes))
+            .expect("some room");
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+fn local(world: &World, running: Running) -> Value {
+    let ran = running.finish().expect(9);
+    let report = ran_report(&ran.stdout);
+    assert_eq!(report["verdict"], "local", "{report:#}");
+    assert!(
+        report["message"]
+            .as_str()
+            .expect("a message")
+            .contains("space")
+            || report["message"]
+                .as_str()
+                .expect("a message")
+                .contains("room"),
+        "{report:#}"
+    );
+    assert_eq!(world.live_hash(), world.old);
+    assert!(world.scratch_databases().is_empty() && world.previous_databases().is_empty());
+    world.nothing_is_left();
+    report
+}
+
+fn ran_report(stdout: &str) -> Value {
+    serde_json::from_str(stdout.trim()).unwrap_or_else(|error| panic!("{error}: {stdout}"))
+}
+
+/// A dump with so many zeros behind it: any size, and still one that pg_restore takes.
+fn large(zeros: u64) -> Vec<u8> {
+    let small = server().database("small");
+    server().sql(&small, "create table item (n int)");
+    let dump = server().dump(&small, &["-Fc"]);
+    archives::zip()
+        .entry("erp.dump", dump)
+        .stored()
+        .and_zeros(zeros)
+        .build()
+}
+
+#[test]
+fn a_disk_that_has_no_room_is_found_before_the_download() {
+    let world = World::new("");
+    let Some(_disk) = SmallDisk::mounted(&world.setup.path("state"), 80 * MIB) else {
+        return;
+    };
+    let good = archive(server(), "new", Slow::default());
+    world.offer(&Archive {
+        zip: large(40 * MIB),
+        ..good.clone()
+    });
+    let report = local(&world, world.setup.start(&["run", "--json"]));
+    assert_eq!(step_verdict(&report, "fetch"), Some("local"));
+    fs::remove_file(world.store.join("erp.zip")).expect("removed");
+    world.recovers(&good);
+}
+
+#[test]
+fn a_disk_that_fills_during_the_download_leaves_no_part_and_the_older_archive() {
+    // given: an archive was fetched before, and a link that is slow enough to fill the disk meanwhile
+    let sshd = Sshd::start();
+    let world = World::with("settle = \"1s\"", |setup, _| setup.sftp(&sshd));
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 200 * MIB) else {
+        return;
+    };
+    let good = archive(server(), "new", Slow::default());
+    sshd.put("erp.zip", &good.zip);
+    world.setup.run(&["fetch"]).expect(0);
+    let kept = |world: &World| {
+        let all = files(&world.setup.path("state/archives"));
+        all.iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "zip"))
+            .count()
+    };
+    assert_eq!(kept(&world), 1);
+
+    // when: it is full once the room was asked for
+    sshd.put("erp.zip", &large(60 * MIB));
+    let mut running = world.setup.start(&["fetch", "--json"]);
+    let filler = super::world::wait("the download", || {
+        assert!(running.is_alive());
+        let state = files(&world.setup.path("state"));
+        let begun = state
+            .iter()
+            .any(|path| path.extension().is_some_and(|e| e == "part"));
+        begun.then(|| disk.fill_but(MIB))
+    });
+
+    // then
+    let report = local(&world, running);
+    assert_eq!(step_verdict(&report, "fetch"), Some("local"));
+    assert_eq!(kept(&world), 1);
+    fs::remove_file(filler).expect("room again");
+    sshd.put("erp.zip", &good.zip);
+    world.recovers(&good);
+}
+
+#[test]
+fn a_disk_that_fills_while_unzipping_leaves_no_dump() {
+    // given
+    let world = World::new("");
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 400 * MIB) else {
+        return;
+    };
+    let good = archive(server(), "new", Slow::default());
+    world.offer(&Archive {
+        zip: large(120 * MIB),
+        ..good.clone()
+    });
+
+    // when
+    let mut running = world.setup.start(&["run", "--json"]);
+    let filler = super::world::wait("the dump", || {
+        assert!(running.is_alive());
+        let dumps = files(&world.setup.path("state/dumps"));
+        (!dumps.is_empty()).then(|| disk.fill_but(MIB))
+    });
+
+    // then
+    let report = local(&world, running);
+    assert_eq!(step_verdict(&report, "unzip"), Some("local"));
+    fs::remove_file(filler).expect("room again");
+    fs::remove_file(world.store.join("erp.zip")).expect("removed");
+    world.recovers(&good);
+}
+
+#[test]
+fn a_disk_that_is_full_when_the_swap_is_done_does_not_make_the_swap_a_failure() {
+    // given
+    let smtp = Smtp::start(smtp::Options::default());
+    let world = World::with("after_swap = [[\"sleep\", \"2\"]]", |setup, store| {
+        setup.local(store).mail(&smtp, &["ops@example.org"])
+    });
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 80 * MIB) else {
+        return;
+    };
+    let new = archive(server(), "new", Slow::default());
+    world.offer(&new);
+
+    // when
+    let mut running = world.setup.start(&["run", "--json"]);
+    let filler = super::world::wait("the swap", || {
+        assert!(running.is_alive());
+        (world.previous_databases().len() == 1).then(|| disk.fill_but(0))
+    });
+    while running.is_alive() {
+        disk.fill_but(0);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let ran = running.finish().expect(12);
+
+    // then: it says that the data is live, by mail too
+    let report = ran.json();
+    assert_eq!(report["verdict"], "attention", "{report:#}");
+    assert_eq!(step_verdict(&report, "swap"), Some("done"));
+    assert_eq!(world.live_hash(), new.hash);
+    let mails = smtp.wait_for(1);
+    assert!(!mails[0].data.contains("is unchanged"), "{}", mails[0].data);
+    fs::remove_file(filler).expect("room again");
+    world.recovers(&archive(server(), "newer", Slow::default()));
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_is_told_by_mail() {
+    let smtp = Smtp::start(smtp::Options::default());
+    let world = World::with("", |setup, store| {
+        setup.local(store).mail(&smtp, &["ops@example.org"])
+    });
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 80 * MIB) else {
+        return;
+    };
+    let filler = disk.fill_but(0);
+    world.offer(&archive(server(), "new", Slow::default()));
+    let ran = world.setup.run(&["run", "--json"]).expect(9);
+    assert_eq!(ran.json()["verdict"], "local");
+    assert_eq!(world.live_hash(), world.old);
+    let mails = smtp.wait_for(1);
+    assert!(
+        mails[0].data.contains("[backupctl] erp: local"),
+        "{}",
+        mails[0].data
+    );
+    fs::remove_file(filler).expect("room again");
+    world.recovers(&archive(server(), "new", Slow::default()));
+}
+
+#[test]
+fn a_database_server_whose_disk_is_full_makes_the_run_fail() {
+    // given: the live database lies in a tablespace on a small disk
+    let place = tempfile::Builder::new()
+        .prefix("backupctl-space-")
+        .tempdir_in(&server().directory)
+        .expect("a place");
+    let Some(_disk) = SmallDisk::mounted(place.path(), 24 * MIB) else {
+        return;
+    };
+    let chown = Command::new("chown")
+        .arg("postgres:")
+        .arg(place.path())
+        .status();
+    assert!(chown.expect("chown").success());
+    let world = World::new("");
+    let space = format!("{}_space", world.live);
+    server().sql(
+        "postgres",
+        &format!(
+            "create tablespace {space} location '{}'",
+            place.path().display()
+        ),
+    );
+    server().sql(
+        "postgres",
+        &format!("alter database {} set tablespace {space}", world.live),
+    );
+    let source = server().database("source");
+    server().sql(
+        &source,
+        "create table item as select n, repeat(md5(n::text), 30) as text from generate_series(1, 30000) n",
+    );
+    let zip = archives::zip()
+        .entry("erp.dump", server().dump(&source, &["-Fc"]))
+        .build();
+    fs::write(world.store.join("erp.zip"), zip).expect("an archive");
+
+    // when
+    let ran = world.setup.run(&["run"]).expect(10);
+
+    // then
+    let report = world.report();
+    let message = report["message"].as_str().expect("a message");
+    assert!(message.contains("No space left on device"), "{message}");
+    world.ended(&ran);
+    world.is_unchanged();
+    server().sql(
+        "postgres",
+        &format!("alter database {} set tablespace pg_default", world.live),
+    );
+    world.recovers(&archive(server(), "new", Slow::default()));
+    server().sql(
+        "postgres",
+        &format!("drop database {}", world.previous_databases()[0]),
+    );
+    server().sql("postgres", &format!("drop tablespace {space}"));
+}

@@ -1,0 +1,9 @@
+//! Real servers, started by the tests on loopback in temporary directories, and stopped when the test process ends.
+
+pub mod archives;
+pub mod postgres;
+pub mod program;
+pub mod scripted_sftp;
+pub mod shop;
+pub mod smtp;
+pub mod sshd;
