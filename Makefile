@@ -1,0 +1,30 @@
+# Everything a newcomer needs; CI runs the same through .ci/run.
+
+CARGO ?= cargo
+# Clippy's limits lie in .ci/clippy.toml.
+export CLIPPY_CONF_DIR := $(CURDIR)/.ci
+
+.PHONY: help build demo test lint packages
+
+help:
+	@echo 'make demo   see it work: throw-away servers, a restore, an undo, the mail (a minute, after the build)'
+	@echo 'make test   the whole suite, against real servers on loopback'
+	@echo 'make lint   formatting and clippy'
+	@echo 'make build  the program: target/release/backupctl'
+
+build:
+	$(CARGO) build --locked --release --bin backupctl
+
+demo: packages
+	$(CARGO) build --locked --bin backupctl --example demo
+	@$(CARGO) run --locked --quiet --example demo
+
+test: packages
+	$(CARGO) test --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+packages:
+	@.ci/packages
