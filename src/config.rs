@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use nearest::{distance, nearest};
-pub use read::{Environment, environment, load, parse};
+pub use read::{Environment, environment, is_absent, load, parse};
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
 
 /// The whole configuration file.

@@ -27,6 +27,7 @@ pub mod verdict;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 
 use clap::{CommandFactory, Parser};
 use futures::FutureExt;
@@ -97,7 +98,14 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         _ => {}
     }
     let environment = config::environment();
-    let config = config::load(global.config.as_deref(), &environment)?;
+    let named = global.config.as_deref();
+    let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
+    let config = if is_first_token && config::is_absent(named, &environment) {
+        // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
+        config::parse(Path::new("/"), "", &environment)?
+    } else {
+        config::load(named, &environment)?
+    };
     let (run_log, warnings) = log::start(Some(&config.log), &global, output);
     for warning in warnings {
         output.say(&format!("warning: {warning}"));

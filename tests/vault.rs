@@ -254,6 +254,24 @@ mod command {
     }
 
     #[test]
+    fn the_first_token_needs_no_configuration_where_the_key_is_in_the_environment() {
+        let home = tempfile::tempdir().expect("a directory");
+        super::vault::new_key(&home.path().join("k")).expect("a key");
+        let key = fs::read_to_string(home.path().join("k")).expect("its text");
+        let program = Program::new(home.path()).env("SECRET_KEY", key.trim());
+
+        let ran = program
+            .run_with_stdin(&["vault", "encrypt"], "canary")
+            .expect(0);
+
+        let opened = fernet::Fernet::new(key.trim())
+            .expect("a key")
+            .decrypt(ran.stdout.trim())
+            .expect("its token");
+        assert_eq!(opened, b"canary");
+    }
+
+    #[test]
     fn without_any_key_configured_the_environment_is_named() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::write(

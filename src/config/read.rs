@@ -69,6 +69,13 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Outcome<Config> 
     parse(&file, &text, environment)
 }
 
+/// Whether nobody has named a configuration and there is none at the usual place.
+#[must_use]
+pub fn is_absent(named: Option<&Path>, environment: &Environment) -> bool {
+    let named = named.or(environment.config_file.as_deref());
+    named.is_none() && !Path::new(DEFAULT_FILE).exists()
+}
+
 /// Judges the text of a configuration file that stands at `file`.
 ///
 /// # Errors
