@@ -24,7 +24,6 @@ use crate::verdict::{Failed, Outcome, Verdict};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    Lock,
     Network,
     Fetch,
     Unzip,
@@ -38,7 +37,6 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Lock => "lock",
             Self::Network => "network",
             Self::Fetch => "fetch",
             Self::Unzip => "unzip",
