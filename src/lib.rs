@@ -175,9 +175,13 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
 /// Every job in turn; one job's failure doesn't stop the next, a signal does.
 async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Verdict> {
     let mut worst = Verdict::Done;
-    for restore in commands::jobs(&app.config, named)? {
-        if app.signals.stop.is_cancelled() {
-            break;
+    for (begun, restore) in commands::jobs(&app.config, named)?.iter().enumerate() {
+        // The first one is begun all the same: it says, and reports, that a signal ended it.
+        if let (1.., Some(signal)) = (begun, app.signals.which.get()) {
+            app.output
+                .say(&format!("job {} was not begun", restore.name));
+            worst = worst.worst(Verdict::Interrupted(*signal));
+            continue;
         }
         worst = worst.worst(told(
             app,
