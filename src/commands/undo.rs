@@ -3,7 +3,8 @@
 //! The archive that is taken back counts as rejected from then on: no later run takes it by itself, until it comes forward again.
 
 use super::hooks;
-use super::restore::{ended_sessions, look, sessions_in_words};
+use super::restore::{look, sessions_in_words};
+use super::swap::ended_sessions;
 use super::{App, Job, Order, perform};
 use crate::config::{Restore, format_bytes};
 use crate::database::connection::Session;
