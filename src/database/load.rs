@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connection::Login;
-use super::dump::Format;
+use super::dump::{Format, tar};
 use super::messages::Messages;
 use super::tools::Tool;
 use crate::escape::shown;
@@ -54,6 +54,9 @@ pub struct Loaded {
 /// # Errors
 /// `failed` mostly, with the failing statement; `damaged`: the dump is broken; `config`, `network`, `refused` and `local` as pg_restore says.
 pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
+    if let (Input::File(dump), Format::Tar) = (&plan.input, plan.format) {
+        tar::is_whole(dump)?;
+    }
     let watchdog = Watchdog::new(&plan, run);
     let mut moved = Moved::default();
     let mut command = command::pg_restore(&plan)?;

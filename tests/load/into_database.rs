@@ -67,6 +67,19 @@ async fn a_dump_that_ends_in_its_data_is_damaged() {
 }
 
 #[tokio::test]
+async fn a_tar_that_ends_in_its_data_is_damaged_though_pg_restore_takes_it() {
+    let pg = Postgres::shared();
+    let fixture = Fixture::new().await;
+    pg.sql(&fixture.source, "create table plain as select * from users");
+    let dump = pg.dump(&fixture.source, &["-Ft", "-t", "plain"]);
+    for end in [dump.len() / 2, dump.len() - 20_000] {
+        let loaded = fixture.load(&pg.database("cut"), &dump[..end]).await;
+        let failed = loaded.expect_err("a cut dump");
+        assert_eq!(failed.verdict, Verdict::Damaged, "{}", failed.message());
+    }
+}
+
+#[tokio::test]
 async fn a_failing_statement_is_shown() {
     let pg = Postgres::shared();
     let fixture = Fixture::new().await;
