@@ -1,5 +1,6 @@
 //! The whole program, driven from outside as cron and operators do: every verdict of `run`, and what it leaves behind.
 
+mod along;
 mod checks;
 mod damaged;
 mod dry_run;

@@ -4,6 +4,8 @@
 //! where it lies, [`download`] brings it here.
 
 mod download;
+mod feed;
+mod keeper;
 mod kept;
 
 use std::path::PathBuf;
@@ -12,7 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::io::SyncIoBridge;
 
-pub use self::download::{download, sha256_of};
+pub use self::download::{download, keep, pass_on, sha256_of};
+pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
 use super::unzip::{Contents, look_inside};
 use super::{App, Job, Order, perform};
@@ -81,7 +84,7 @@ async fn steps(
             download(chosen, job).await
         })
         .await?;
-    prune(job, job.restore.keep_archives.max(1), &fetched.path);
+    prune(job, job.restore.keep_archives.max(1), Some(&fetched.path));
     Ok(Some(fetched))
 }
 

@@ -2,11 +2,12 @@
 
 use super::fetch::{self, Fetched};
 use super::restore::Held;
+use super::unzip::Unpacking;
 use super::{App, Job, Order, perform, restore, unzip};
 use crate::cli::Which;
 use crate::config::{Restore, StoreKind};
 use crate::network::{self, Address, Target};
-use crate::report::{Record, Report, Step};
+use crate::report::{ArchiveFacts, Record, Report, Step};
 use crate::verdict::{Outcome, Verdict};
 
 /// `backupctl run [JOB]`, for one job.
@@ -33,10 +34,12 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         restore::hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
-    let fetched = report.step(Step::Fetch, newest(job, which, &held)).await?;
-    let outcome = go_live(held, &fetched, job, report).await;
+    let arrived = report.step(Step::Fetch, newest(job, which, &held)).await?;
+    let fetched = arrived.fetched.clone();
+    let outcome = go_live(held, arrived, job, report).await;
     if let Err(failed) = &outcome
         && failed.verdict == Verdict::Damaged
+        && let Some(fetched) = fetched
         && let Err(failed) = fetch::discard(&fetched)
     {
         job.run.notes.warn(failed.message());
@@ -44,9 +47,24 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
     outcome
 }
 
-async fn go_live(held: Held, fetched: &Fetched, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
-    let unpacked = report.step(Step::Unzip, unzip::dump(fetched, job)).await?;
-    fetch::prune(job, job.restore.keep_archives, &fetched.path);
+/// An archive whose last byte was fetched, and its dump.
+struct Arrived {
+    archive: ArchiveFacts,
+    /// None: nothing keeps the archive.
+    fetched: Option<Fetched>,
+    unpacking: Unpacking,
+}
+
+async fn go_live(held: Held, arrived: Arrived, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
+    let Arrived {
+        archive,
+        fetched,
+        unpacking,
+    } = arrived;
+    let finished = unzip::finish(unpacking, archive, fetched.as_ref(), job);
+    let unpacked = report.step(Step::Unzip, finished).await?;
+    let at_hand = fetched.as_ref().map(|fetched| fetched.path.as_path());
+    fetch::prune(job, job.restore.keep_archives, at_hand);
     restore::into_live(held, &unpacked, job, report).await
 }
 
@@ -60,7 +78,7 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     let work = async {
         let chosen = fetch::choose(job, which).await?;
         job.run.notes.plan(fetch::describe(&chosen));
-        fetch::plan_space(job, needed_bytes(&chosen))?;
+        fetch::plan_space(job, needed_bytes(&chosen, job))?;
         restore::plan(&chosen.contents.toc, &held, job).await
     };
     report.step(Step::Fetch, work).await
@@ -125,18 +143,43 @@ fn mail_target(job: &Job<'_>) -> Option<Target> {
     })
 }
 
-/// The newest archive, here. What would make the restore fail is found before the download.
-async fn newest(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Fetched> {
+/// The newest archive, unpacked while it comes. What would make the restore fail is found before the download.
+async fn newest(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Arrived> {
     let chosen = fetch::choose(job, which).await?;
     restore::suits(held, &chosen.contents.toc, job).await?;
-    fetch::space(job, needed_bytes(&chosen))?;
-    fetch::download(chosen, job).await
+    fetch::space(job, needed_bytes(&chosen, job))?;
+    let (contents, mut archive) = (chosen.contents.clone(), facts(&chosen));
+    let (feed, unpacking) = unzip::begin(&contents, &archive.name, job)?;
+    let fetched = if job.restore.keep_archives > 0 {
+        let Some(fetched) = fetch::keep(chosen, Some(feed), job).await? else {
+            return Err(unpacking.failure().await);
+        };
+        archive.clone_from(&fetched.facts);
+        Some(fetched)
+    } else if fetch::pass_on(chosen, feed, job).await? {
+        None
+    } else {
+        return Err(unpacking.failure().await);
+    };
+    Ok(Arrived {
+        archive,
+        fetched,
+        unpacking,
+    })
 }
 
-/// The archive and the dump in it lie in state_dir together for a while.
-fn needed_bytes(chosen: &fetch::Chosen) -> u64 {
-    chosen
-        .archive
-        .bytes
-        .saturating_add(chosen.contents.bytes.unwrap_or(chosen.archive.bytes))
+fn facts(chosen: &fetch::Chosen) -> ArchiveFacts {
+    ArchiveFacts {
+        name: chosen.archive.name.clone(),
+        bytes: chosen.archive.bytes,
+        modified: Some(chosen.archive.modified),
+        sha256: None,
+    }
+}
+
+/// The dump, and with it the archive where that is kept.
+fn needed_bytes(chosen: &fetch::Chosen, job: &Job<'_>) -> u64 {
+    let dump = chosen.contents.bytes.unwrap_or(chosen.archive.bytes);
+    let is_kept = job.restore.keep_archives > 0;
+    dump.saturating_add(if is_kept { chosen.archive.bytes } else { 0 })
 }

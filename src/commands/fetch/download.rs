@@ -1,184 +1,167 @@
-//! The download: a chosen archive brought here, resumed where a link was cut, hashed on the way, kept only when it is whole.
+//! The download: what is wanted of a chosen archive, handed to those who keep and unpack it, resumed where a link was cut.
 
 use std::fs::File;
-use std::io::{BufReader, Read, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::kept::facts_path;
+use super::feed::{Block, Fed, Feed};
+use super::keeper::Keeper;
 use super::{Chosen, Fetched, connect, open, patiently, rate, unchanged};
 use crate::commands::Job;
 use crate::config::format_bytes;
-use crate::durable;
 use crate::escape::shown;
-use crate::journal::Created;
 use crate::network::Patience;
-use crate::report::ArchiveFacts;
-use crate::run::Run;
-use crate::state_dir;
 use crate::store::{Listed, Store, StoreError};
-use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
+use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 const BLOCK: usize = 256 << 10;
 
+/// An archive whose dump turns out to be broken is still fetched to its end if no more than this is left of it.
+const NOT_WORTH_STOPPING: u64 = 16 << 20;
+
 /// Brings the chosen archive here: temp name, every byte hashed, length against fstat, fsync, rename.
 pub async fn download(chosen: Chosen, job: &Job<'_>) -> Outcome<Fetched> {
-    let Chosen {
-        mut store, archive, ..
-    } = chosen;
-    let directory = state_dir::archives(job.state_dir(), &job.restore.name);
-    durable::create_private_dir(&directory)
-        .judge(Verdict::Local, format!("create {}", directory.display()))?;
-    let part = directory.join(format!("{}.part", job.run.id));
-    job.run
-        .journal
-        .will_create(Created::File(part.clone()))
-        .judge(Verdict::Local, "write the journal")?;
-    let mut target = Target::create(&part)?;
-    job.run.progress.total(archive.bytes);
-    let mut patience = Patience::new(&job.config.network);
-    let (clock, what) = (
-        Instant::now(),
-        format!("download `{}`", shown(&archive.name)),
-    );
-    while let Err(failed) = copy(&mut *store, &archive, &mut target, &job.run).await {
-        if target.grew() {
-            patience.refill();
+    let fetched = keep(chosen, None, job).await?;
+    fetched.ok_or_else(|| Failed::new(Verdict::Bug, "the download was given up"))
+}
+
+/// As [`download`], and whoever unpacks gets the bytes as they come. None: unpacking has failed, so the rest was not fetched.
+pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<Option<Fetched>> {
+    let Chosen { store, archive, .. } = chosen;
+    let mut transfer = Transfer {
+        span: 0..archive.bytes,
+        keeper: Some(Keeper::start(&archive, job)?),
+        feed,
+        given_up: false,
+        archive,
+    };
+    transfer.complete(store, job).await?;
+    match transfer.keeper.take() {
+        Some(keeper) if transfer.span.is_empty() => {
+            Ok(Some(keeper.keep(&transfer.archive, job).await?))
         }
-        patience.wait_after(failed.context(&what), &job.run).await?;
-        job.run.notes.warn(format!(
-            "the download was cut at {} and resumed",
-            format_bytes(target.bytes)
-        ));
-        store = patiently(job, async || connect(job).await)
-            .await
-            .context(&what)?;
+        _ => Ok(None),
     }
-    store.close().await;
-    job.run.notes.bytes(archive.bytes);
-    job.run.notes.message(rate(archive.bytes, clock.elapsed()));
-    let fetched = keep(&directory, &part, target, &archive)?;
-    job.run
-        .journal
-        .forget(&Created::File(part))
-        .judge(Verdict::Local, "write the journal")?;
-    job.run.notes.archive(fetched.facts.clone());
-    Ok(fetched)
 }
 
-/// The file that a download grows in. What was written is proven: it came in order, and the hash goes with it.
-struct Target {
-    file: File,
-    path: PathBuf,
-    hash: Sha256,
-    bytes: u64,
-    bytes_before: u64,
+/// Fetches only what unpacking reads, and keeps nothing. False: unpacking has failed, so the rest was not fetched.
+pub async fn pass_on(chosen: Chosen, feed: Feed, job: &Job<'_>) -> Outcome<bool> {
+    let Chosen { store, archive, .. } = chosen;
+    let mut transfer = Transfer {
+        span: feed.span(),
+        keeper: None,
+        feed: Some(feed),
+        given_up: false,
+        archive,
+    };
+    transfer.complete(store, job).await?;
+    Ok(!transfer.given_up)
 }
 
-impl Target {
-    fn create(path: &Path) -> Outcome<Self> {
-        let file = durable::create_private(path)
-            .judge(Verdict::Local, format!("create {}", path.display()))?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            hash: Sha256::new(),
-            bytes: 0,
-            bytes_before: 0,
-        })
-    }
+/// What is still to come of an archive, and who takes it.
+struct Transfer {
+    archive: Listed,
+    /// Starts at the next byte to come. What was handed on is proven: it came in order.
+    span: Range<u64>,
+    keeper: Option<Keeper>,
+    feed: Option<Feed>,
+    /// Whoever unpacks has failed.
+    given_up: bool,
+}
 
-    fn write(&mut self, block: &[u8]) -> Outcome<()> {
-        self.file
-            .write_all(block)
-            .judge(Verdict::Local, format!("write {}", self.path.display()))?;
-        self.hash.update(block);
-        self.bytes += block.len() as u64;
+impl Transfer {
+    /// Goes on over as many connections as it takes, as long as bytes come.
+    async fn complete(&mut self, mut store: Box<dyn Store>, job: &Job<'_>) -> Outcome<()> {
+        let start = self.span.start;
+        job.run.progress.total(self.span.end - start);
+        let mut patience = Patience::new(&job.config.network);
+        let (clock, what) = (
+            Instant::now(),
+            format!("download `{}`", shown(&self.archive.name)),
+        );
+        loop {
+            let before = self.span.start;
+            let Err(failed) = self.copy(&mut *store, job).await else {
+                break;
+            };
+            if self.span.start > before {
+                patience.refill();
+            }
+            patience.wait_after(failed.context(&what), &job.run).await?;
+            job.run.notes.warn(format!(
+                "the download was cut at {} and resumed",
+                format_bytes(self.span.start)
+            ));
+            store = patiently(job, async || connect(job).await)
+                .await
+                .context(&what)?;
+        }
+        store.close().await;
+        let came = self.span.start - start;
+        job.run.notes.bytes(came);
+        job.run.notes.message(rate(came, clock.elapsed()));
+        // Its end tells whoever unpacks that this was all.
+        self.feed = None;
         Ok(())
     }
 
-    /// Whether bytes came since this was asked last.
-    fn grew(&mut self) -> bool {
-        let grew = self.bytes > self.bytes_before;
-        self.bytes_before = self.bytes;
-        grew
-    }
-}
-
-/// Copies from where the target ends to the archive's end.
-async fn copy(
-    store: &mut dyn Store,
-    archive: &Listed,
-    target: &mut Target,
-    run: &Run,
-) -> Outcome<()> {
-    let mut opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
-    let sought = opened.file.seek(SeekFrom::Start(target.bytes)).await;
-    sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
-    let mut block = vec![0; BLOCK];
-    while target.bytes < archive.bytes {
-        let read = opened
-            .file
-            .read(&mut block)
-            .await
-            .map_err(|error| Failed::from(StoreError::of_read(error)))?;
-        if read == 0 {
-            return Err(Failed::new(
-                Verdict::Network,
-                format!(
-                    "the file ended after {} of {} bytes",
-                    target.bytes, archive.bytes
-                ),
-            ));
+    /// Copies from where it stopped to the end, unless nobody wants the rest.
+    async fn copy(&mut self, store: &mut dyn Store, job: &Job<'_>) -> Outcome<()> {
+        let mut opened = open(store, &self.archive).await?;
+        unchanged(&self.archive, &opened)?;
+        let sought = opened.file.seek(SeekFrom::Start(self.span.start)).await;
+        sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
+        while !self.is_over() {
+            let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
+            let mut block = Vec::with_capacity(left.min(BLOCK));
+            let read = opened
+                .file
+                .read_buf(&mut block)
+                .await
+                .map_err(|error| Failed::from(StoreError::of_read(error)))?;
+            if read == 0 {
+                return Err(Failed::new(
+                    Verdict::Network,
+                    format!(
+                        "the file ended after {} of {} bytes",
+                        self.span.start, self.archive.bytes
+                    ),
+                ));
+            }
+            block.truncate(left);
+            job.run.progress.advance(block.len() as u64);
+            self.hand_on(Block::new(block)).await?;
         }
-        target.write(&block[..read])?;
-        run.progress.advance(read as u64);
+        // Also where it was found to be broken: it may have been replaced while it came.
+        unchanged(&self.archive, &open(store, &self.archive).await?)
     }
-    unchanged(archive, &open(store, archive).await?)
-}
 
-/// Makes the finished download an archive of ours: named by time and content, with its facts beside it.
-fn keep(directory: &Path, part: &Path, target: Target, archive: &Listed) -> Outcome<Fetched> {
-    let Target {
-        file, hash, bytes, ..
-    } = target;
-    if bytes != archive.bytes {
-        return Err(Failed::new(
-            Verdict::Bug,
-            format!("the download has {bytes} bytes, must be {}", archive.bytes),
-        ));
+    fn is_over(&self) -> bool {
+        let left = self.span.end - self.span.start;
+        let is_wanted = self.feed.is_some()
+            || (self.keeper.is_some() && !(self.given_up && left > NOT_WORTH_STOPPING));
+        left == 0 || !is_wanted
     }
-    file.sync_all().judge(
-        Verdict::Local,
-        format!("write {} to the disk", part.display()),
-    )?;
-    let sha256 = hex(&hash.finalize());
-    let stem = format!(
-        "{}-{}",
-        archive.modified.strftime("%Y%m%dT%H%M%SZ"),
-        &sha256[..12]
-    );
-    let facts = ArchiveFacts {
-        name: archive.name.clone(),
-        bytes,
-        modified: Some(archive.modified),
-        sha256: Some(sha256),
-    };
-    let path = directory.join(format!("{stem}.zip"));
-    let beside =
-        serde_json::to_vec_pretty(&facts).judge(Verdict::Bug, "write the archive's facts")?;
-    durable::write(
-        &path.with_file_name("facts.tmp"),
-        &facts_path(&path),
-        &beside,
-    )
-    .and_then(|()| durable::publish(part, &path))
-    .judge(Verdict::Local, format!("write {}", path.display()))?;
-    Ok(Fetched { path, facts })
+
+    async fn hand_on(&mut self, block: Block) -> Outcome<()> {
+        if let Some(feed) = &self.feed {
+            let fed = feed.take(self.span.start, &block).await;
+            if fed != Fed::Taken {
+                self.given_up = fed == Fed::GivenUp;
+                self.feed = None;
+            }
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.take(&block).await?;
+        }
+        self.span.start += block.len() as u64;
+        Ok(())
+    }
 }
 
 /// SHA-256 of a file, lower-case hex.
@@ -195,7 +178,7 @@ pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes
         .iter()

@@ -12,7 +12,8 @@ use super::reader::{broken, judged};
 use crate::escape::shown;
 use crate::verdict::{Judge, Outcome, Verdict};
 
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
+const STEP: u64 = BLOCK as u64;
 
 /// Goes from header to header to the file's end.
 ///
@@ -34,7 +35,7 @@ pub fn is_whole(path: &Path) -> Outcome<()> {
             return Err(broken(format!("no tar header at byte {at}")));
         }
         let size = size(&header).ok_or_else(|| broken("a member's size is no number"))?;
-        let end = (at + BLOCK).checked_add(size).filter(|end| *end <= bytes);
+        let end = (at + STEP).checked_add(size).filter(|end| *end <= bytes);
         let Some(end) = end else {
             let name = String::from_utf8_lossy(tar_name(&header));
             return Err(broken(format!(
@@ -42,14 +43,14 @@ pub fn is_whole(path: &Path) -> Outcome<()> {
                 shown(&name)
             )));
         };
-        at = end.next_multiple_of(BLOCK);
+        at = end.next_multiple_of(STEP);
     }
     Ok(())
 }
 
 /// The last block may be a part of one.
-fn block(file: &File, at: u64) -> io::Result<[u8; BLOCK as usize]> {
-    let mut block = [0; BLOCK as usize];
+fn block(file: &File, at: u64) -> io::Result<[u8; BLOCK]> {
+    let mut block = [0; BLOCK];
     match file.read_exact_at(&mut block, at) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(io::Error::new(
             ErrorKind::InvalidData,
