@@ -1,12 +1,13 @@
 //! `run`: the whole refresh, from the newest archive to the live database and the mail.
 
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::{App, Job, Order, perform, restore, unzip};
 use crate::cli::Which;
 use crate::config::{Restore, StoreKind};
 use crate::network::{self, Address, Target};
 use crate::report::{Record, Report, Step};
+use crate::store::choose::Purpose;
 use crate::verdict::{Outcome, Verdict};
 
 /// `backupctl run [JOB]`, for one job.
@@ -33,7 +34,14 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         restore::hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
-    let fetched = report.step(Step::Fetch, newest(job, which, &held)).await?;
+    let newest = report.step(Step::Fetch, newest(job, which, held)).await?;
+    let (held, fetched) = match newest {
+        Newest::Fetched(held, fetched) => (*held, fetched),
+        Newest::Unchanged(why) => {
+            report.record.message = Some(why);
+            return Ok(());
+        }
+    };
     let outcome = go_live(held, &fetched, job, report).await;
     if let Err(failed) = &outcome
         && failed.verdict == Verdict::Damaged
@@ -58,8 +66,11 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     };
     let held = report.step(Step::Network, reached).await?;
     let work = async {
-        let chosen = fetch::choose(job, which).await?;
-        job.run.notes.plan(fetch::describe(&chosen));
+        let found = fetch::look_ahead(job, which, Purpose::Restore).await?;
+        job.run.notes.plan(found.describe());
+        let Found::Chosen(chosen) = found else {
+            return Ok(());
+        };
         fetch::plan_space(job, needed_bytes(&chosen))?;
         restore::plan(&chosen.contents.toc, &held, job).await
     };
@@ -125,12 +136,33 @@ fn mail_target(job: &Job<'_>) -> Option<Target> {
     })
 }
 
+/// What the fetch step ends with.
+enum Newest {
+    Fetched(Box<Held>, Fetched),
+    /// It is live already, and the job wants nothing done then; in words.
+    Unchanged(String),
+}
+
 /// The newest archive, here. What would make the restore fail is found before the download.
-async fn newest(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Fetched> {
-    let chosen = fetch::choose(job, which).await?;
-    restore::suits(held, &chosen.contents.toc, job).await?;
+async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest> {
+    let looked = fetch::look(job, which, Purpose::Restore).await?;
+    let found = if looked.is_waited_for(job) {
+        // Nobody is kept out of the live database while nothing is done to it, and no session idles for hours.
+        held.session.close().await;
+        let found = fetch::wait(job, which, Purpose::Restore, looked).await?;
+        held = restore::hold(job).await?;
+        found
+    } else {
+        looked.found()?
+    };
+    let chosen = match found {
+        Found::Chosen(chosen) => chosen,
+        Found::Unchanged(_, why) => return Ok(Newest::Unchanged(why)),
+    };
+    restore::suits(&held, &chosen.contents.toc, job).await?;
     fetch::space(job, needed_bytes(&chosen))?;
-    fetch::download(chosen, job).await
+    let fetched = fetch::download(*chosen, job).await?;
+    Ok(Newest::Fetched(Box::new(held), fetched))
 }
 
 /// The archive and the dump in it lie in state_dir together for a while.
