@@ -56,6 +56,9 @@ pub struct ArchiveFacts {
     pub bytes: u64,
     /// The store's modification time.
     pub modified: Option<Timestamp>,
+    /// The time in its name; only where the job goes by names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated: Option<Timestamp>,
     /// Lower-case hex; null until the whole file was read.
     pub sha256: Option<String>,
 }

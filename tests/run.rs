@@ -2,6 +2,7 @@
 
 mod along;
 mod checks;
+mod choosing;
 mod damaged;
 mod dry_run;
 mod hooks;
@@ -17,6 +18,7 @@ mod stale;
 mod streams;
 mod swap_time;
 mod telling;
+mod waiting;
 
 use std::fs;
 use std::path::{Path, PathBuf};

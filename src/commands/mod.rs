@@ -275,14 +275,14 @@ fn active(app: &App, restore: &Restore, holder: Option<Holder>) -> Failed {
     .hint(format!("wait for it, or end it in order with `kill {pid}`"))
 }
 
-/// A run that holds its lock for six times the longest pause it may make is worth a mail.
+/// A run that holds its lock for six times the longest pause it may make, beside its wait for an archive, is worth a mail.
 fn is_overdue(app: &App, restore: &Restore) -> bool {
     let holder = lock::held(&app.config.state_dir, &restore.name).flatten();
     holder.is_some_and(|holder| {
         let age = Timestamp::now()
             .duration_since(holder.started)
             .unsigned_abs();
-        age > restore.stall * 6
+        age > restore.wait_for.saturating_add(restore.stall * 6)
     })
 }
 

@@ -1,6 +1,6 @@
 //! `run`: the whole refresh, from the newest archive to the live database and the mail.
 
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::unzip::Unpacking;
 use super::{App, Job, Order, perform, restore, unzip};
@@ -8,6 +8,7 @@ use crate::cli::Which;
 use crate::config::{Restore, StoreKind};
 use crate::network::{self, Address, Target};
 use crate::report::{ArchiveFacts, Record, Report, Step};
+use crate::store::choose::Purpose;
 use crate::verdict::{Outcome, Verdict};
 
 /// `backupctl run [JOB]`, for one job.
@@ -34,7 +35,14 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         restore::hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
-    let arrived = report.step(Step::Fetch, newest(job, which, &held)).await?;
+    let newest = report.step(Step::Fetch, newest(job, which, held)).await?;
+    let (held, arrived) = match newest {
+        Newest::Arrived(held, arrived) => (*held, arrived),
+        Newest::Unchanged(why) => {
+            report.record.message = Some(why);
+            return Ok(());
+        }
+    };
     let fetched = arrived.fetched.clone();
     let outcome = go_live(held, arrived, job, report).await;
     if let Err(failed) = &outcome
@@ -76,8 +84,11 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     };
     let held = report.step(Step::Network, reached).await?;
     let work = async {
-        let chosen = fetch::choose(job, which).await?;
-        job.run.notes.plan(fetch::describe(&chosen));
+        let found = fetch::look_ahead(job, which, Purpose::Restore).await?;
+        job.run.notes.plan(found.describe());
+        let Found::Chosen(chosen) = found else {
+            return Ok(());
+        };
         fetch::plan_space(job, needed_bytes(&chosen, job))?;
         restore::plan(&chosen.contents.toc, &held, job).await
     };
@@ -143,13 +154,38 @@ fn mail_target(job: &Job<'_>) -> Option<Target> {
     })
 }
 
+/// What the fetch step ends with.
+enum Newest {
+    Arrived(Box<Held>, Arrived),
+    /// It is live already, and the job wants nothing done then; in words.
+    Unchanged(String),
+}
+
 /// The newest archive, unpacked while it comes. What would make the restore fail is found before the download.
-async fn newest(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Arrived> {
-    let chosen = fetch::choose(job, which).await?;
-    restore::suits(held, &chosen.contents.toc, job).await?;
+async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest> {
+    let looked = fetch::look(job, which, Purpose::Restore).await?;
+    let found = if looked.is_waited_for(job) {
+        // Nobody is kept out of the live database while nothing is done to it, and no session idles for hours.
+        held.session.close().await;
+        let found = fetch::wait(job, which, Purpose::Restore, looked).await?;
+        held = restore::hold(job).await?;
+        found
+    } else {
+        looked.found()?
+    };
+    let chosen = match found {
+        Found::Chosen(chosen) => *chosen,
+        Found::Unchanged(_, why) => return Ok(Newest::Unchanged(why)),
+    };
+    restore::suits(&held, &chosen.contents.toc, job).await?;
     fetch::space(job, needed_bytes(&chosen, job))?;
-    let (contents, mut archive) = (chosen.contents.clone(), facts(&chosen));
-    let (feed, unpacking) = unzip::begin(&contents, &archive.name, job)?;
+    let arrived = arrive(chosen, job).await?;
+    Ok(Newest::Arrived(Box::new(held), arrived))
+}
+
+async fn arrive(chosen: fetch::Chosen, job: &Job<'_>) -> Outcome<Arrived> {
+    let mut archive = fetch::facts_of(&chosen.archive, None);
+    let (feed, unpacking) = unzip::begin(&chosen.contents, &archive.name, job)?;
     let fetched = if job.restore.keep_archives > 0 {
         let Some(fetched) = fetch::keep(chosen, Some(feed), job).await? else {
             return Err(unpacking.failure().await);
@@ -166,15 +202,6 @@ async fn newest(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Arrived> {
         fetched,
         unpacking,
     })
-}
-
-fn facts(chosen: &fetch::Chosen) -> ArchiveFacts {
-    ArchiveFacts {
-        name: chosen.archive.name.clone(),
-        bytes: chosen.archive.bytes,
-        modified: Some(chosen.archive.modified),
-        sha256: None,
-    }
 }
 
 /// The dump, and with it the archive where that is kept.

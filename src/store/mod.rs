@@ -27,6 +27,16 @@ pub struct Listed {
     pub name: String,
     pub bytes: u64,
     pub modified: Timestamp,
+    /// The time in its name, where a job goes by names; a store doesn't know it.
+    pub dated: Option<Timestamp>,
+}
+
+impl Listed {
+    /// The time that counts: the name's where a job goes by names, else the store's.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.dated.unwrap_or(self.modified)
+    }
 }
 
 /// Something in a store that is never taken for an archive.
@@ -36,6 +46,8 @@ pub struct PassedOver {
     pub name_shown: String,
     /// `a directory`, `a symbolic link`, `its name is not UTF-8` …
     pub why: &'static str,
+    /// A regular file may stand behind it, but under a name that can't be asked for.
+    pub is_unusable_name: bool,
 }
 
 /// What a store holds, in no particular order.
@@ -55,8 +67,14 @@ impl Listing {
     fn pass_over(&mut self, name: &str, why: &'static str) {
         self.passed_over_count += 1;
         if self.passed_over.len() < Self::SHOWN {
-            let name_shown = shown(name);
-            self.passed_over.push(PassedOver { name_shown, why });
+            // The bytes that stood there are not known any more: a mark that is no letter says so in every terminal.
+            let name_shown = shown(name).replace(char::REPLACEMENT_CHARACTER, "\\u{fffd}");
+            let is_unusable_name = unusable_name(name).is_some();
+            self.passed_over.push(PassedOver {
+                name_shown,
+                why,
+                is_unusable_name,
+            });
         }
     }
 }

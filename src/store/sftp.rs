@@ -320,6 +320,7 @@ fn note(listing: &mut Listing, entry: Entry) {
                     name,
                     bytes,
                     modified,
+                    dated: None,
                 });
                 return;
             }
