@@ -62,9 +62,17 @@ impl Listing {
 }
 
 /// The content of an open archive.
-pub trait File: AsyncRead + AsyncSeek + Send + Unpin {}
+pub trait File: AsyncRead + AsyncSeek + Ahead + Send + Unpin {}
 
-impl<F: AsyncRead + AsyncSeek + Send + Unpin> File for F {}
+impl<F: AsyncRead + AsyncSeek + Ahead + Send + Unpin> File for F {}
+
+/// What a reader can make of a word about what will be read.
+pub trait Ahead {
+    /// From here on everything will be read, without a seek: what reads ahead may ask for as much as it dares at once.
+    fn whole(&mut self) {}
+}
+
+impl Ahead for tokio::fs::File {}
 
 /// An archive that was opened; size and time are those of the open file, not of its name.
 pub struct Opened {
