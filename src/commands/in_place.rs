@@ -8,7 +8,7 @@ use super::unzip::Unpacked;
 use super::{Job, open_duties};
 use crate::database::connection::{self, Login};
 use crate::database::in_place::{self, Mark};
-use crate::database::load::{self, Load, Loaded};
+use crate::database::load::{self, Input, Load, Loaded};
 use crate::database::tools::Tool;
 use crate::database::{checks, scratch};
 use crate::journal::Created;
@@ -89,13 +89,13 @@ async fn one_transaction(
         tool,
         login,
         target: name,
-        dump: &unpacked.path,
+        input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: 1,
         in_place: true,
         stall: job.restore.stall,
     };
-    let loading = load::load(&plan, &job.run);
+    let loading = load::load(plan, &job.run);
     tokio::select! {
         biased;
         loaded = loading => loaded.map_err(lost_on_the_way),

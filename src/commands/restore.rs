@@ -15,7 +15,7 @@ use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
 use crate::database::dump::Toc;
-use crate::database::load::{self, Load};
+use crate::database::load::{self, Input, Load};
 use crate::database::preflight::{self, Target};
 use crate::database::scratch::{self, PublicSchema, Scratch};
 use crate::database::tools::Tool;
@@ -196,13 +196,13 @@ async fn into_scratch(
         tool,
         login,
         target: &scratch.name,
-        dump: &unpacked.path,
+        input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: job.restore.jobs,
         in_place: false,
         stall: job.restore.stall,
     };
-    load::load(&plan, &job.run).await?;
+    load::load(plan, &job.run).await?;
     prove(login, &scratch, &unpacked.toc, job).await?;
     Ok(scratch)
 }

@@ -7,6 +7,7 @@ mod header;
 mod kind;
 mod reader;
 mod roles;
+pub mod tar;
 mod toc;
 
 pub use header::{Format, Header, PgVersion};

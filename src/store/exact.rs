@@ -107,8 +107,8 @@ fn ended_early(position: u64, bytes: u64) -> StoreError {
 }
 
 impl<R: Ahead> Ahead for Exact<R> {
-    fn whole(&mut self) {
-        self.inner.whole();
+    fn straight_to(&mut self, end: u64) {
+        self.inner.straight_to(end);
     }
 }
 

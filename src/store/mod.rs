@@ -68,8 +68,9 @@ impl<F: AsyncRead + AsyncSeek + Ahead + Send + Unpin> File for F {}
 
 /// What a reader can make of a word about what will be read.
 pub trait Ahead {
-    /// From here on everything will be read, without a seek: what reads ahead may ask for as much as it dares at once.
-    fn whole(&mut self) {}
+    /// Everything from here to the offset `end` will be read, without a seek, and nothing beyond: what reads ahead may ask for
+    /// as much as it dares at once.
+    fn straight_to(&mut self, _end: u64) {}
 }
 
 impl Ahead for tokio::fs::File {}

@@ -57,8 +57,8 @@ pub struct ReadAhead {
     /// Bytes that may be under way. Grows while reading goes straight on, so that a look at the end of a ZIP doesn't fetch
     /// all that [`MOST_BYTES`] allows.
     budget: u64,
-    /// All of it is wanted: the budget needs no growing.
-    whole: bool,
+    /// Up to here everything is wanted and nothing beyond: the budget needs no growing.
+    promised: u64,
 }
 
 impl ReadAhead {
@@ -76,7 +76,7 @@ impl ReadAhead {
             at_once,
             cut_at: None,
             budget: 0,
-            whole: false,
+            promised: 0,
         }
     }
 
@@ -88,13 +88,18 @@ impl ReadAhead {
         self.position = position;
         self.next = position;
         self.budget = 0;
+        self.promised = 0;
     }
 
     /// Sends requests until enough are under way; one always is. Nothing beyond the end is asked for.
     fn ask(&mut self, cx: &mut Context<'_>) {
-        let budget = if self.whole { MOST_BYTES } else { self.budget };
-        while self.next < self.bytes && self.under_way.len() < MOST_REQUESTS {
-            let left = u32::try_from(self.bytes - self.next).unwrap_or(u32::MAX);
+        let (end, budget) = if self.position < self.promised {
+            (self.promised.min(self.bytes), MOST_BYTES)
+        } else {
+            (self.bytes, self.budget)
+        };
+        while self.next < end && self.under_way.len() < MOST_REQUESTS {
+            let left = u32::try_from(end - self.next).unwrap_or(u32::MAX);
             let length = left.min(self.at_once);
             let more = self.under_way_bytes + u64::from(length);
             if more > budget && !self.under_way.is_empty() {
@@ -210,8 +215,8 @@ impl ReadAhead {
 }
 
 impl Ahead for ReadAhead {
-    fn whole(&mut self) {
-        self.whole = true;
+    fn straight_to(&mut self, end: u64) {
+        self.promised = end;
     }
 }
 
