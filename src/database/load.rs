@@ -3,6 +3,7 @@
 //! Where the future is dropped the child is ended, but its backends may live on: whoever drops the scratch database ends them.
 
 mod command;
+mod list;
 mod watchdog;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::escape::shown;
 use crate::process::{Child, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
+pub use list::Select;
 use watchdog::Watchdog;
 
 /// What goes where, and how.
@@ -33,6 +35,8 @@ pub struct Load<'a> {
     pub jobs: u32,
     /// One transaction over the live database, instead of filling an empty one.
     pub in_place: bool,
+    /// Which part of the dump, and for whom; None: all of it, as it is.
+    pub select: Option<Select<'a>>,
     /// No progress for this long ends the load.
     pub stall: Duration,
 }

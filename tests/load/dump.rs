@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use backupctl::database::dump::{Format, Toc, looks_like_dump};
+use backupctl::database::dump::{Format, Selection, Toc, looks_like_dump};
+use backupctl::database::preflight::Needs;
 use backupctl::verdict::Verdict;
 
 use crate::support::postgres::Postgres;
@@ -134,7 +135,8 @@ fn every_format_is_read_as_pg_restore_reads_it() {
 }
 
 fn needs(toc: &Toc, role: &str) {
-    let roles: Vec<&str> = toc.roles.iter().map(String::as_str).collect();
+    let needs = Needs::of(toc, &Selection::everything());
+    let roles: Vec<&str> = needs.roles.iter().map(String::as_str).collect();
     let expected = [
         role.to_owned(),
         format!("{role}_d"),
@@ -147,7 +149,7 @@ fn needs(toc: &Toc, role: &str) {
     let known =
         |name: &&str| name.starts_with(role) || ["postgres", "pg_database_owner"].contains(name);
     assert!(roles.iter().all(known), "{roles:?}");
-    assert!(toc.extensions.contains("pgcrypto"));
+    assert!(needs.extensions.contains("pgcrypto"));
     assert_eq!(toc.encoding.as_deref(), Some("UTF8"));
     assert_eq!(toc.large_objects, 2);
     assert!(!toc.creates_public_schema && !toc.has_subscriptions());

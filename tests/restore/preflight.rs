@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backupctl::database::connection::{Login, Session};
-use backupctl::database::preflight::{Needs, Target, look, sessions, suits};
+use backupctl::database::preflight::{Needs, Target, Thing, look, sessions, suits};
 use backupctl::run::RunId;
 use backupctl::secret::Secret;
 use backupctl::verdict::{Failed, Verdict};
@@ -160,8 +160,9 @@ async fn everything_that_is_missing_is_listed_at_once_with_its_remedy() {
         languages: set(&["sql", "plcobol"]),
         tablespaces: set(&["pg_default", "fast_x"]),
         encoding: Some("LATIN1".into()),
-        superuser_only: set(&["EVENT TRIGGER audit"]),
+        superuser_only: [Thing::new("EVENT TRIGGER", "audit")].into(),
         jobs: 4,
+        ..Needs::default()
     };
 
     let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
@@ -222,7 +223,7 @@ async fn an_ordinary_role_is_told_each_right_it_lacks() {
     let (session, target) = looked(&login).await;
     let needs = Needs {
         owners: set(&[&other]),
-        superuser_only: set(&["EVENT TRIGGER audit"]),
+        superuser_only: [Thing::new("EVENT TRIGGER", "audit")].into(),
         ..Needs::default()
     };
 
