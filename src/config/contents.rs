@@ -74,13 +74,14 @@ const ABOUT: [&str; 3] = ["ACL", "COMMENT", "SECURITY LABEL"];
 const OTHERS: [&str; 3] = ["COLUMN", "LANGUAGE", "LARGE OBJECT"];
 
 pub fn contents(section: &mut Section<'_>) -> Contents {
-    let kept = |section: &mut Section<'_>, key, otherwise| {
-        section.choice(key, &[("keep", true), (otherwise, false)], true)
-    };
     Contents {
         owner: owner(section),
-        keeps_privileges: kept(section, "privileges", "skip"),
-        keeps_tablespaces: kept(section, "tablespaces", "default"),
+        keeps_privileges: section.choice("privileges", &[("keep", true), ("skip", false)], true),
+        keeps_tablespaces: section.choice(
+            "tablespaces",
+            &[("keep", true), ("default", false)],
+            true,
+        ),
         creates_roles: section.choice(
             "missing_roles",
             &[("refuse", false), ("create", true)],
@@ -97,8 +98,7 @@ fn owner(section: &mut Section<'_>) -> Owner {
         Some(text) => match text.strip_prefix("role:") {
             Some(name) if !name.is_empty() => Owner::Role(name.to_owned()),
             _ => {
-                let problem =
-                    format!("{text:?} is unknown; known: keep, target, role:NAME");
+                let problem = format!("{text:?} is unknown; known: keep, target, role:NAME");
                 section.problem("owner", &problem);
                 Owner::Keep
             }

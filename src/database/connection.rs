@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Config, Connection, NoTls, Socket};
 
+use super::pooler;
 pub use super::quote::{quote_identifier, quote_literal};
 pub use super::session::{Session, column};
-use super::pooler;
 use super::sqlstate::judge;
 pub use super::sqlstate::judged;
 use super::tls::{self, Attempt};

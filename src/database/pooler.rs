@@ -35,7 +35,10 @@ pub async fn instead_of_the_server(session: Option<&Session>) -> Failed {
         None => None,
     };
     let direct = direct.map_or_else(String::new, |address| {
-        format!("; the server behind it says that it listens on {}", shown(&address))
+        format!(
+            "; the server behind it says that it listens on {}",
+            shown(&address)
+        )
     });
     let problem = "a connection pooler such as PgBouncer answers there, which hands sessions on to others and can't be restored through";
     Failed::new(Verdict::Config, problem).hint(format!(
@@ -44,10 +47,10 @@ pub async fn instead_of_the_server(session: Option<&Session>) -> Failed {
 }
 
 async fn behind(session: &Session) -> Option<String> {
-    let sql = "SELECT coalesce(host(inet_server_addr()), 'a socket, port'), current_setting('port')";
+    let sql = "SELECT coalesce(host(inet_server_addr()), 'a socket'), current_setting('port')";
     // Only a help to the operator: where it can't be asked the hint does without it.
     let rows = session.text_rows(sql).await.ok()?;
     let mut row = rows.into_iter().next()?.into_iter();
     let (host, port) = (row.next()??, row.next()??);
-    Some(format!("{host} {port}"))
+    Some(format!("{host}, port {port}"))
 }

@@ -86,14 +86,21 @@ pub async fn sessions(session: &Session, live: &str) -> Outcome<Vec<Sessions>> {
         .collect()
 }
 
+/// Remedies in the order of the problems, each once; the second lines of some, which begin with "or", come last.
 fn all_of(problems: &[Problem]) -> Failed {
     let what: Vec<&str> = problems.iter().map(|p| p.what.as_str()).collect();
-    let mut remedies: Vec<&str> = Vec::new();
-    for problem in problems {
-        if !remedies.contains(&problem.remedy.as_str()) {
-            remedies.push(&problem.remedy);
+    let (mut remedies, mut alternatives): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for line in problems.iter().flat_map(|problem| problem.remedy.lines()) {
+        let lines = if line.starts_with("or ") {
+            &mut alternatives
+        } else {
+            &mut remedies
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
+    remedies.extend(alternatives);
     Failed::new(Verdict::Config, what.join("; ")).hint(remedies.join("\n"))
 }
 

@@ -18,15 +18,24 @@ pub(super) fn superuser_needed(
     let user = quote_identifier(&target.server.user);
     // A superuser who logs in and hands everything to another role has given that right up by the setting.
     let (who, otherwise) = if target.server.superuser {
-        let told = format!(", and `owner` has the restore work as `{}`", shown(&found.acting));
+        let told = format!(
+            ", and `owner` has the restore work as `{}`",
+            shown(&found.acting)
+        );
         (told, "set `owner = \"keep\"`".to_owned())
     } else {
         (String::new(), format!("ALTER ROLE {user} SUPERUSER;"))
     };
     problem(
         problems,
-        format!("only a superuser can create `{}`{who}", shown(&what.to_string())),
-        format!("leave it out with `{}`, or restore as a superuser: {otherwise}", what.left_out_by()),
+        format!(
+            "only a superuser can create `{}`{who}",
+            shown(&what.to_string())
+        ),
+        format!(
+            "leave it out with `{}`, or restore as a superuser: {otherwise}",
+            what.left_out_by()
+        ),
     );
 }
 
@@ -82,14 +91,17 @@ pub(super) async fn membership(
 }
 
 fn membership_remedy(owner: &str, superuser: Option<bool>, target: &Target) -> String {
-    let (role, user) = (quote_identifier(owner), quote_identifier(&target.server.user));
+    let (role, user) = (
+        quote_identifier(owner),
+        quote_identifier(&target.server.user),
+    );
     let granted = format!("GRANT {role} TO {user};");
     if owner == target.live.owner {
         granted
     } else if superuser == Some(true) {
         "set `owner = \"target\"`: no ordinary role should be a member of a superuser".to_owned()
     } else {
-        format!("{granted}  or `owner = \"target\"` in the job")
+        format!("{granted}\nor `owner = \"target\"` in the job")
     }
 }
 
@@ -103,7 +115,10 @@ async fn default_privileges(
     if found.superuser || !found.roles.contains_key(&found.acting) {
         return Ok(());
     }
-    let there = needs.grantors.iter().filter(|role| found.roles.contains_key(*role));
+    let there = needs
+        .grantors
+        .iter()
+        .filter(|role| found.roles.contains_key(*role));
     for role in there {
         let sql = "SELECT pg_has_role($1::text::name, $2::text::name, 'USAGE')";
         let row = session.query_one(sql, &[&found.acting, role]).await?;
@@ -111,8 +126,11 @@ async fn default_privileges(
             let (name, acting) = (quote_identifier(role), quote_identifier(&found.acting));
             problem(
                 problems,
-                format!("role {acting} may not set default privileges of `{}`", shown(role)),
-                format!("GRANT {name} TO {acting};  or `skip = [\"DEFAULT ACL\"]` in the job"),
+                format!(
+                    "role {acting} may not set default privileges of `{}`",
+                    shown(role)
+                ),
+                format!("GRANT {name} TO {acting};\nor `skip = [\"DEFAULT ACL\"]` in the job"),
             );
         }
     }
@@ -135,20 +153,31 @@ async fn places(
         if !own && !stands_for(session, found, owner, live_owner).await? && told.insert(owner) {
             problem(
                 problems,
-                format!("schema `{}` can't be given to `{}`, which may create none in this database", shown(schema), shown(owner)),
+                format!(
+                    "schema `{}` can't be given to `{}`, which may create none in this database",
+                    shown(schema),
+                    shown(owner)
+                ),
                 "set `owner = \"target\"`, or restore as a superuser",
             );
         }
     }
     for (schema, owner) in &needs.places {
         let public_to_all = schema == "public" && target.server.version_num < 150_000;
-        let of = needs.schemas.get(schema).filter(|of| *of != "pg_database_owner");
+        let of = needs
+            .schemas
+            .get(schema)
+            .filter(|of| *of != "pg_database_owner");
         let of = of.unwrap_or(live_owner);
         let fine = public_to_all || owner == of || *owner == target.server.user;
         if !fine && !stands_for(session, found, owner, of).await? && told.insert(owner) {
             problem(
                 problems,
-                format!("objects in schema `{}` can't be given to `{}`, which may create nothing there", shown(schema), shown(owner)),
+                format!(
+                    "objects in schema `{}` can't be given to `{}`, which may create nothing there",
+                    shown(schema),
+                    shown(owner)
+                ),
                 "set `owner = \"target\"`, or restore as a superuser",
             );
         }
@@ -157,7 +186,12 @@ async fn places(
 }
 
 /// Whether `role` has the rights of `other`.
-async fn stands_for(session: &Session, found: &Inventory, role: &str, other: &str) -> Outcome<bool> {
+async fn stands_for(
+    session: &Session,
+    found: &Inventory,
+    role: &str,
+    other: &str,
+) -> Outcome<bool> {
     if role == other || found.roles.get(role) == Some(&true) {
         return Ok(true);
     }

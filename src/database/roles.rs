@@ -73,7 +73,10 @@ mod tests {
 
     #[test]
     fn membership_is_granted_as_the_servers_version_understands_it() {
-        assert_eq!(membership("a\"b", "me", 150_000), "GRANT \"a\"\"b\" TO \"me\"");
+        assert_eq!(
+            membership("a\"b", "me", 150_000),
+            "GRANT \"a\"\"b\" TO \"me\""
+        );
         assert_eq!(
             membership("ab", "me", 160_000),
             "GRANT \"ab\" TO \"me\" WITH INHERIT TRUE, SET TRUE"

@@ -94,7 +94,8 @@ impl Session {
     pub(super) async fn prepare(mut self) -> Outcome<Self> {
         // Before any SET, which a pooler would hand on to other clients with the server's session; and by the simple
         // protocol, since it may not keep a prepared statement where it was prepared.
-        let facts = format!("SELECT {MARKED}, current_setting('server_version_num'), pg_backend_pid()");
+        let facts =
+            format!("SELECT {MARKED}, current_setting('server_version_num'), pg_backend_pid()");
         let rows = self.text_rows(&facts).await?;
         let mut facts = rows.into_iter().next().unwrap_or_default().into_iter();
         if facts.next().flatten().as_deref() != Some("on") {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use backupctl::config::{Contents, Owner};
 use backupctl::database::dump::{Format, Selection, Toc, looks_like_dump};
 use backupctl::database::preflight::Needs;
 use backupctl::verdict::Verdict;
@@ -55,9 +56,14 @@ fn rich() -> (String, String) {
 
 /// `id kind` of every line of `pg_restore -l`.
 fn listed(dump: &Path) -> Vec<(i64, String)> {
+    listed_by(dump, &[])
+}
+
+fn listed_by(dump: &Path, options: &[&str]) -> Vec<(i64, String)> {
     let list = Postgres::shared()
         .tool("pg_restore", "postgres")
         .arg("-l")
+        .args(options)
         .arg(dump)
         .output()
         .expect("it runs");
@@ -131,7 +137,52 @@ fn every_format_is_read_as_pg_restore_reads_it() {
             assert_eq!(ours, line, "{options:?}");
         }
         needs(&toc, &role);
+        chosen(&toc, &path);
     }
+}
+
+/// The list of a part of the contents is the whole one in its order, without that part.
+fn chosen(toc: &Toc, dump: &Path) {
+    let contents = Contents {
+        owner: Owner::Keep,
+        keeps_privileges: true,
+        keeps_tablespaces: true,
+        creates_roles: false,
+        skip: ["SERVER", "POLICY", "BLOB", "COMMENT TABLE"]
+            .map(str::to_owned)
+            .into(),
+    };
+    let selection =
+        Selection::new(toc, &contents, None).unwrap_or_else(|e| panic!("{}", e.message()));
+    let list = selection.list(toc).expect("something is left out");
+    let file = dump.with_extension("list");
+    std::fs::write(&file, list).expect("a list");
+
+    let taken = listed_by(dump, &["-L", file.to_str().expect("a path")]);
+
+    let whole = listed(dump).into_iter();
+    // A user mapping hangs on its server; the contents of large objects go with them.
+    let gone = [
+        "SERVER ",
+        "USER MAPPING ",
+        "POLICY ",
+        "BLOB",
+        "COMMENT - TABLE",
+        "COMMENT public TABLE",
+    ];
+    let expected: Vec<_> = whole
+        .filter(|(_, line)| !gone.iter().any(|kind| line.starts_with(kind)))
+        .collect();
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(taken, expected);
+    let told = selection.left_out();
+    assert_eq!(told.skipped.get("BLOB"), Some(&3), "{told:?}");
+    assert!(
+        told.consequences
+            .iter()
+            .any(|(kind, _)| kind == "USER MAPPING"),
+        "{told:?}"
+    );
 }
 
 fn needs(toc: &Toc, role: &str) {

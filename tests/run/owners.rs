@@ -70,7 +70,10 @@ impl Move {
         pg.sql(&source, &PRODUCTION.replace("R_", &format!("{prefix}_")));
         let target = bare();
         let live = target.database("live");
-        target.sql(&live, "create table t (v text); insert into t values ('old')");
+        target.sql(
+            &live,
+            "create table t (v text); insert into t values ('old')",
+        );
         let moved = Self {
             source,
             prefix,
@@ -102,7 +105,9 @@ impl Move {
     }
 
     fn owner_of(&self, table: &str) -> String {
-        let sql = format!("select pg_get_userbyid(relowner) from pg_class where oid = '{table}'::regclass");
+        let sql = format!(
+            "select pg_get_userbyid(relowner) from pg_class where oid = '{table}'::regclass"
+        );
         self.target.value(&self.live, &sql)
     }
 
@@ -135,9 +140,14 @@ fn a_production_dump_goes_to_a_server_without_its_roles_which_are_created() {
         says(text(&report["message"]), &[&moved.role(role)]);
     }
     says(text(&report["hint"]), &["missing_roles"]);
-    let extension = lines.iter().find(|line| line.starts_with("extension `citext`: there, version"));
+    let extension = lines
+        .iter()
+        .find(|line| line.starts_with("extension `citext`: there, version"));
     assert!(extension.is_some(), "{lines:#?}");
-    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:#?}"
+    );
 
     // by configuration alone
     let setup = moved.with("missing_roles = \"create\"");
@@ -155,10 +165,16 @@ fn a_production_dump_goes_to_a_server_without_its_roles_which_are_created() {
     );
     assert_eq!(created(&moved), ROLES.len());
     let told = warnings(&report).join("\n");
-    says(&told, &["roles were created", &moved.role("intern"), "stay"]);
+    says(
+        &told,
+        &["roles were created", &moved.role("intern"), "stay"],
+    );
     // and the next night they are there
     let report = judged(&setup, &setup.run(&["run", "--json"]), "done");
-    assert!(!warnings(&report).join("\n").contains("created"), "{report}");
+    assert!(
+        !warnings(&report).join("\n").contains("created"),
+        "{report}"
+    );
 }
 
 /// How many of production's roles the target has; none of them may log in.
@@ -167,54 +183,99 @@ fn created(moved: &Move) -> usize {
         "select count(*) from pg_roles where rolname like '{}\\_%' and not rolcanlogin and not rolsuper",
         moved.prefix
     );
-    moved.target.value("postgres", &sql).parse().expect("a number")
+    moved
+        .target
+        .value("postgres", &sql)
+        .parse()
+        .expect("a number")
+}
+
+/// A superuser hands over to the live database's owner, so that nothing only a superuser may create can go in.
+const HANDED_OVER: &str = "owner = \"target\"\nprivileges = \"skip\"";
+
+/// The live database of `moved` belongs to a new role.
+fn given_away(moved: &Move) -> String {
+    let owner = moved.target.role("owner", "");
+    let sql = format!("alter database {} owner to {owner}", moved.live);
+    moved.target.sql("postgres", &sql);
+    owner
+}
+
+#[test]
+fn what_another_owner_could_not_create_is_named_before_the_load() {
+    let moved = Move::new();
+    given_away(&moved);
+    let setup = moved.with(HANDED_OVER);
+
+    let report = judged(&setup, &setup.run(&["run", "--json"]), "config");
+
+    let hint = text(&report["hint"]);
+    says(
+        hint,
+        &[
+            "skip = [\"EVENT TRIGGER\"]",
+            "owner = \"keep\"",
+            "CREATE ROLE",
+        ],
+    );
+    assert!(
+        !hint.contains(&moved.role("intern")),
+        "grants are left out: {hint}"
+    );
+    assert!(
+        hint.contains(&moved.role("app")),
+        "policies are not: {hint}"
+    );
+    assert_eq!(moved.target.value(&moved.live, "select v from t"), "old");
 }
 
 #[test]
 fn everything_can_belong_to_the_live_databases_owner() {
-    // given: a superuser who hands over to the owner, so that nothing only a superuser may create can go in
+    // given
     let moved = Move::new();
-    let owner = moved.target.role("owner", "");
-    moved.target.sql("postgres", &format!("alter database {} owner to {owner}", moved.live));
-    let lines = "owner = \"target\"\nprivileges = \"skip\"";
-    let setup = moved.with(lines);
-    let report = judged(&setup, &setup.run(&["run", "--json"]), "config");
-    let hint = text(&report["hint"]);
-    says(hint, &["skip = [\"EVENT TRIGGER\"]", "owner = \"keep\"", "CREATE ROLE"]);
-    assert!(!hint.contains(&moved.role("intern")), "grants are left out: {hint}");
-    assert!(hint.contains(&moved.role("app")), "policies are not: {hint}");
+    let owner = given_away(&moved);
+    let setup = moved.with(&format!(
+        "{HANDED_OVER}\nskip = [\"event trigger\", \"POLICY\"]"
+    ));
 
     // when
-    let setup = moved.with(&format!("{lines}\nskip = [\"event trigger\", \"POLICY\"]"));
-    let report = setup.run(&["run", "--dry-run", "--json"]).expect(0).json();
-    let planned = plan(&report).join("\n");
-    says(
-        &planned,
-        &[
-            &format!("owner     `{owner}`: everything will belong to it"),
-            "functions that will run with its rights: 1",
-            &format!("role      `{}`: not needed, by owner and privileges", moved.role("boss")),
-            &format!("role      `{}`: not needed, by skip", moved.role("auditor")),
-            "left out  1 of EVENT TRIGGER (skip)",
-            "left out  2 of POLICY (skip)",
-        ],
-    );
+    let planned = setup.run(&["run", "--dry-run", "--json"]).expect(0).json();
     let report = judged(&setup, &setup.run(&["run", "--json"]), "done");
 
     // then
+    handed_over_as_planned(&plan(&planned).join("\n"), &moved, &owner);
     moved.has_all_rows();
     for table in ["users", "sales.orders", "sales.orders_2025", "sales.totals"] {
         assert_eq!(moved.owner_of(table), owner, "{table}");
     }
-    let count = |from: &str| moved.target.value(&moved.live, &format!("select count(*) from {from}"));
-    assert_eq!(count("pg_event_trigger"), "0");
-    assert_eq!(count("pg_policy"), "0");
+    let value = |sql: &str| moved.target.value(&moved.live, sql);
+    assert_eq!(value("select count(*) from pg_event_trigger"), "0");
+    assert_eq!(value("select count(*) from pg_policy"), "0");
     assert_eq!(created(&moved), 0);
-    assert_eq!(
-        moved.target.value(&moved.live, "select whoami()"), owner,
-        "a function with SECURITY DEFINER"
+    assert_eq!(value("select whoami()"), owner, "SECURITY DEFINER");
+    says(
+        &warnings(&report).join("\n"),
+        &["policies of row-level security"],
     );
-    says(&warnings(&report).join("\n"), &["policies of row-level security"]);
+}
+
+fn handed_over_as_planned(plan: &str, moved: &Move, owner: &str) {
+    let both = "left out by owner = \"target\" and privileges = \"skip\"";
+    says(
+        plan,
+        &[
+            &format!("owner     `{owner}`: everything will belong to it"),
+            "functions that will run with its rights: 1",
+            &format!("`{}`: {both}", moved.role("boss")),
+            &format!("`{}`: left out by skip", moved.role("auditor")),
+            &format!(
+                "`{}`: left out by privileges = \"skip\" and skip",
+                moved.role("app")
+            ),
+            "left out  1 of EVENT TRIGGER (skip)",
+            "left out  2 of POLICY (skip)",
+        ],
+    );
 }
 
 #[test]
@@ -229,8 +290,15 @@ fn everything_can_belong_to_a_role_that_is_not_the_databases_owner() {
     let report = judged(&setup, &setup.run(&["run", "--json"]), "done");
 
     assert_eq!(moved.owner_of("users"), role);
-    let sql = format!("select pg_get_userbyid(datdba) from pg_database where datname = '{}'", moved.live);
-    assert_eq!(moved.target.value("postgres", &sql), "postgres", "the database itself keeps its owner");
+    let sql = format!(
+        "select pg_get_userbyid(datdba) from pg_database where datname = '{}'",
+        moved.live
+    );
+    assert_eq!(
+        moved.target.value("postgres", &sql),
+        "postgres",
+        "the database itself keeps its owner"
+    );
     moved.has_all_rows();
     says(&warnings(&report).join("\n"), &["row-level security off"]);
 }
@@ -242,21 +310,39 @@ fn tablespaces_are_found_missing_or_left_out() {
     let directory = pg.directory.join(&space);
     std::fs::create_dir(&directory).expect("a directory");
     crate::support::postgres::owned_by_server_user(&directory);
-    pg.sql("postgres", &format!("create tablespace {space} location '{}'", directory.display()));
+    pg.sql(
+        "postgres",
+        &format!(
+            "create tablespace {space} location '{}'",
+            directory.display()
+        ),
+    );
     let moved = Move::new();
-    pg.sql(&moved.source, &format!("create table hot (v int) tablespace {space}; insert into hot values (1)"));
+    pg.sql(
+        &moved.source,
+        &format!("create table hot (v int) tablespace {space}; insert into hot values (1)"),
+    );
     moved.offer();
-    pg.sql(&moved.source, "drop table hot; create table hot (v int); insert into hot values (1)");
+    pg.sql(
+        &moved.source,
+        "drop table hot; create table hot (v int); insert into hot values (1)",
+    );
     pg.sql("postgres", &format!("drop tablespace {space}"));
     let lines = "missing_roles = \"create\"";
 
     let setup = moved.with(lines);
     let report = setup.run(&["run", "-n", "--json"]).expect(3).json();
-    says(&plan(&report).join("\n"), &[&format!("storage   `{space}`: tablespace, missing")]);
+    says(
+        &plan(&report).join("\n"),
+        &[&format!("storage   `{space}`: tablespace, missing")],
+    );
     says(text(&report["hint"]), &["tablespaces = \"default\""]);
     let setup = moved.with(&format!("{lines}\ntablespaces = \"default\""));
     let report = setup.run(&["run", "-n", "--json"]).expect(0).json();
-    says(&plan(&report).join("\n"), &["tablespace, not needed, by tablespaces"]);
+    says(
+        &plan(&report).join("\n"),
+        &["tablespace, left out by tablespaces = \"default\""],
+    );
     judged(&setup, &setup.run(&["run", "--json"]), "done");
 
     moved.has_all_rows();
@@ -269,22 +355,34 @@ fn what_is_left_out_never_takes_rows_with_it() {
 
     let report = judged(&setup, &setup.run(&["run", "--json"]), "config");
 
-    says(text(&report["message"]), &["`skip` (\"EXTENSION\")", "table `public.users`"]);
+    says(
+        text(&report["message"]),
+        &["`skip` (\"EXTENSION\")", "table `public.users`"],
+    );
     assert_eq!(moved.target.value(&moved.live, "select v from t"), "old");
 }
 
 #[test]
 fn what_hangs_on_something_left_out_is_left_out_and_told() {
     let moved = Move::new();
-    let setup = moved.with("missing_roles = \"create\"\nskip = [\"FUNCTION\", \"BLOB\", \"COMMENT EXTENSION\"]");
+    let setup = moved
+        .with("missing_roles = \"create\"\nskip = [\"FUNCTION\", \"BLOB\", \"COMMENT EXTENSION\"]");
 
     let report = judged(&setup, &setup.run(&["run", "--json"]), "done");
 
     says(&warnings(&report).join("\n"), &["event trigger `note`"]);
-    let count = |from: &str| moved.target.value(&moved.live, &format!("select count(*) from {from}"));
+    let count = |from: &str| {
+        moved
+            .target
+            .value(&moved.live, &format!("select count(*) from {from}"))
+    };
     assert_eq!(count("pg_event_trigger"), "0");
     assert_eq!(count("pg_largeobject_metadata"), "0");
     assert_eq!(count("users"), "300");
-    let comment = "select obj_description(oid, 'pg_extension') from pg_extension where extname = 'citext'";
-    assert_ne!(moved.target.value(&moved.live, comment), "case does not matter");
+    let comment =
+        "select obj_description(oid, 'pg_extension') from pg_extension where extname = 'citext'";
+    assert_ne!(
+        moved.target.value(&moved.live, comment),
+        "case does not matter"
+    );
 }

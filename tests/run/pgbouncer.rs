@@ -39,7 +39,10 @@ fn a_pooler_in_the_place_of_the_server_is_config_with_the_direct_address() {
         says(text(&report["message"]), &["PgBouncer"]);
         says(
             text(&report["hint"]),
-            &["`host` and `port`", &format!("127.0.0.1 {}", scene.server.port)],
+            &[
+                "`host` and `port`",
+                &format!("127.0.0.1, port {}", scene.server.port),
+            ],
         );
         scene.is_untouched();
     }
@@ -73,7 +76,10 @@ async fn clients_behind_a_pooler_come_back_to_the_new_rows() {
 async fn comes_back(client: &tokio_postgres::Client) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     while row(client).await.as_deref() != Some("new") {
-        assert!(tokio::time::Instant::now() < deadline, "the new row is not seen");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the new row is not seen"
+        );
         assert!(!client.is_closed(), "the client's session has ended");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -87,7 +87,10 @@ impl PgBouncer {
 
     /// A client with a session through it.
     pub async fn client(&self, database: &str) -> Client {
-        let settings = format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.port);
+        let settings = format!(
+            "host=127.0.0.1 port={} user=postgres dbname={database}",
+            self.port
+        );
         let (client, connection) = tokio_postgres::connect(&settings, NoTls)
             .await
             .expect("a session through PgBouncer");

@@ -46,7 +46,7 @@ fn owner(asked: &Needs) -> Vec<String> {
     let Some(owner) = &asked.acting else {
         return Vec::new();
     };
-    let mut lines = vec![entry("owner", owner, "everything will belong to it")];
+    let mut lines = entry("owner", owner, "everything will belong to it");
     if asked.run_as_owner > 0 {
         lines.push(format!(
             "          functions that will run with its rights: {}",
@@ -56,28 +56,24 @@ fn owner(asked: &Needs) -> Vec<String> {
     lines
 }
 
-fn listing(
-    label: &str,
-    names: &BTreeSet<String>,
-    state: impl Fn(&str) -> String,
-) -> Vec<String> {
-    if names.is_empty() {
-        return vec![format!("{label:<10}none needed")];
-    }
+fn listing(label: &str, names: &BTreeSet<String>, state: impl Fn(&str) -> String) -> Vec<String> {
     names
         .iter()
-        .map(|name| entry(label, name, &state(name)))
+        .flat_map(|name| entry(label, name, &state(name)))
         .collect()
 }
 
 /// `role      `app`: there`, on two lines where one is too long.
-fn entry(label: &str, name: &str, state: &str) -> String {
+fn entry(label: &str, name: &str, state: &str) -> Vec<String> {
     let name = quoted(name);
     let line = format!("{label:<10}{name}: {state}");
     if line.chars().count() <= COLUMNS {
-        return line;
+        return vec![line];
     }
-    format!("{label:<10}{name}:\n            {state}")
+    vec![
+        format!("{label:<10}{name}:"),
+        format!("            {state}"),
+    ]
 }
 
 fn role_state(
@@ -94,7 +90,7 @@ fn role_state(
         return "there".to_owned();
     }
     if asked.creates_roles && !role.starts_with("pg_") {
-        return "will be created, without login (missing_roles)".to_owned();
+        return "will be created, without login".to_owned();
     }
     "missing".to_owned()
 }
@@ -102,22 +98,26 @@ fn role_state(
 /// Which settings make a role unnecessary.
 fn left_out(role: &str, all: &Needs, contents: &Contents) -> String {
     let mut by = Vec::new();
-    if all.owners.contains(role) && contents.owner != Owner::Keep {
-        by.push("owner");
+    if all.owners.contains(role) {
+        match contents.owner {
+            Owner::Keep => {}
+            Owner::Target => by.push("owner = \"target\""),
+            Owner::Role(_) => by.push("owner"),
+        }
     }
     let granted = all.grantees.contains(role) || all.grantors.contains(role);
     if granted && !contents.keeps_privileges {
-        by.push("privileges");
+        by.push("privileges = \"skip\"");
     }
-    if by.is_empty() {
+    if all.named.contains(role) || by.is_empty() {
         by.push("skip");
     }
-    format!("not needed, by {}", by.join(" and "))
+    format!("left out by {}", by.join(" and "))
 }
 
 fn extension_state(name: &str, found: &Inventory, asked: &Needs) -> String {
     if !asked.extensions.contains(name) {
-        return "not needed, by skip".to_owned();
+        return "left out by skip".to_owned();
     }
     match found.extensions.get(name) {
         None => "not installed on the server".to_owned(),
@@ -136,9 +136,9 @@ fn tablespace_state(name: &str, found: &Inventory, asked: &Needs, contents: &Con
     let by = if contents.keeps_tablespaces {
         "skip"
     } else {
-        "tablespaces"
+        "tablespaces = \"default\""
     };
-    format!("tablespace, not needed, by {by}")
+    format!("tablespace, left out by {by}")
 }
 
 #[cfg(test)]
@@ -147,10 +147,13 @@ mod tests {
 
     #[test]
     fn a_line_that_would_be_too_wide_is_broken_behind_the_name() {
-        assert_eq!(entry("role", "app", "there"), "role      `app`: there");
+        assert_eq!(entry("role", "app", "there"), ["role      `app`: there"]);
         let long = "x".repeat(63);
-        let line = entry("role", &long, "not needed, by owner and privileges");
-        assert_eq!(line.lines().count(), 2, "{line}");
-        assert!(line.lines().all(|line| line.chars().count() <= COLUMNS), "{line}");
+        let lines = entry("role", &long, "left out by owner = \"target\"");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= COLUMNS),
+            "{lines:?}"
+        );
     }
 }

@@ -123,7 +123,11 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     let listed = contents::listed(held, toc, &asked, &selection, &job.restore.contents);
     job.run.notes.plan(listed.await?);
     let tool = suits(held, toc, job).await?.tool;
-    let mut lines = vec![format!("tool      {} {}", tool.path.display(), tool.version)];
+    let mut lines = vec![format!(
+        "tool      {} {}",
+        tool.path.display(),
+        tool.version
+    )];
     match job.restore.method {
         Method::Swap => {
             lines.push(format!(

@@ -156,7 +156,8 @@ impl Selection {
         loop {
             let before = self.ids.len();
             for entry in &toc.entries {
-                let hangs = entry.depends_on.iter().any(|id| self.ids.contains(id));
+                let hangs = entry.depends_on.iter().any(|id| self.ids.contains(id))
+                    || self.maps_to_what_is_left_out(entry, toc);
                 if hangs && !entry.is_passed_over() && self.ids.insert(entry.id) {
                     let name = if entry.namespace.is_empty() {
                         entry.tag.to_string()
@@ -170,6 +171,15 @@ impl Selection {
                 return;
             }
         }
+    }
+
+    /// pg_dump writes down no dependency of user mappings: `USER MAPPING bob SERVER s`.
+    fn maps_to_what_is_left_out(&self, entry: &Entry, toc: &Toc) -> bool {
+        &*entry.kind == "USER MAPPING"
+            && toc.of_kind("SERVER").any(|server| {
+                self.ids.contains(&server.id)
+                    && entry.tag.ends_with(&format!(" SERVER {}", server.tag))
+            })
     }
 
     fn loses_no_rows(&self) -> Outcome<()> {
@@ -187,7 +197,11 @@ impl Selection {
         let words: Vec<String> = self.told.skipped.keys().map(|w| format!("{w:?}")).collect();
         Err(Failed::new(
             Verdict::Config,
-            format!("`skip` ({}) would take with it: {}", words.join(", "), some_of(&lost)),
+            format!(
+                "`skip` ({}) would take with it: {}",
+                words.join(", "),
+                some_of(&lost)
+            ),
         )
         .hint("leave out of `skip` what these depend on"))
     }
@@ -198,9 +212,12 @@ impl LeftOut {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        // What is said about an object and granted on it goes with it.
+        let about = ["ACL", "COMMENT", "SECURITY LABEL"];
         let names: Vec<String> = self
             .consequences
             .iter()
+            .filter(|(kind, _)| !about.contains(&kind.as_str()))
             .map(|(kind, name)| format!("{} `{}`", kind.to_lowercase(), shown(name)))
             .collect();
         if !names.is_empty() {

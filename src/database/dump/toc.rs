@@ -229,7 +229,9 @@ impl Building {
         toc.large_object_grantees.extend(raw.names);
         let before = toc.entries.len();
         match toc.runs.last_mut() {
-            Some(run) if run.before == before && run.kind == kind && run.ids.end() + 1 == raw.id => {
+            Some(run)
+                if run.before == before && run.kind == kind && run.ids.end() + 1 == raw.id =>
+            {
                 run.ids = *run.ids.start()..=raw.id;
             }
             _ => toc.runs.push(LargeObjects {

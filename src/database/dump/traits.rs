@@ -92,26 +92,73 @@ fn is_base_type(sql: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Kind, tag, SQL, and whether it takes a superuser.
+    const CASES: [(&str, &str, &str, bool); 15] = [
+        ("EVENT TRIGGER", "audit", "", true),
+        ("TABLE", "t", "", false),
+        (
+            "PUBLICATION",
+            "p",
+            "CREATE PUBLICATION p FOR ALL TABLES WITH (publish = 'insert');",
+            true,
+        ),
+        (
+            "PUBLICATION",
+            "p",
+            "CREATE PUBLICATION p WITH (publish = 'insert');",
+            false,
+        ),
+        (
+            "TYPE",
+            "b",
+            "CREATE TYPE public.b (\n    INPUT = b_in\n);",
+            true,
+        ),
+        (
+            "TYPE",
+            "c",
+            "CREATE TYPE public.c AS (\n\ta integer\n);",
+            false,
+        ),
+        (
+            "TYPE",
+            "e",
+            "CREATE TYPE public.\"as (\" AS ENUM (\n    'a'\n);",
+            false,
+        ),
+        (
+            "TYPE",
+            "r",
+            "CREATE TYPE public.r AS RANGE (\n    subtype = integer\n);",
+            false,
+        ),
+        (
+            "CAST",
+            "CAST (a AS b)",
+            "CREATE CAST (a AS b) WITHOUT FUNCTION;",
+            true,
+        ),
+        (
+            "CAST",
+            "CAST (a AS b)",
+            "CREATE CAST (a AS b) WITH INOUT AS ASSIGNMENT;",
+            false,
+        ),
+        (
+            "ACL",
+            "TABLE t",
+            "SET SESSION AUTHORIZATION a;\nGRANT SELECT ON TABLE t TO b;",
+            true,
+        ),
+        ("ACL", "TABLE t", "GRANT SELECT ON TABLE t TO b;", false),
+        ("COMMENT", "EXTENSION plpgsql", "", true),
+        ("COMMENT", "EXTENSION citext", "", false),
+        ("PROCEDURAL LANGUAGE", "plperl", "", true),
+    ];
+
     #[test]
     fn what_takes_a_superuser_is_known_by_kind_or_by_the_statement() {
-        let cases = [
-            ("EVENT TRIGGER", "audit", "", true),
-            ("TABLE", "t", "", false),
-            ("PUBLICATION", "p", "CREATE PUBLICATION p FOR ALL TABLES WITH (publish = 'insert');", true),
-            ("PUBLICATION", "p", "CREATE PUBLICATION p WITH (publish = 'insert');", false),
-            ("TYPE", "b", "CREATE TYPE public.b (\n    INPUT = b_in\n);", true),
-            ("TYPE", "c", "CREATE TYPE public.c AS (\n\ta integer\n);", false),
-            ("TYPE", "e", "CREATE TYPE public.\"as (\" AS ENUM (\n    'a'\n);", false),
-            ("TYPE", "r", "CREATE TYPE public.r AS RANGE (\n    subtype = integer\n);", false),
-            ("CAST", "CAST (a AS b)", "CREATE CAST (a AS b) WITHOUT FUNCTION;", true),
-            ("CAST", "CAST (a AS b)", "CREATE CAST (a AS b) WITH INOUT AS ASSIGNMENT;", false),
-            ("ACL", "TABLE t", "SET SESSION AUTHORIZATION a;\nGRANT SELECT ON TABLE t TO b;", true),
-            ("ACL", "TABLE t", "GRANT SELECT ON TABLE t TO b;", false),
-            ("COMMENT", "EXTENSION plpgsql", "", true),
-            ("COMMENT", "EXTENSION citext", "", false),
-            ("PROCEDURAL LANGUAGE", "plperl", "", true),
-        ];
-        for (kind, tag, sql, expected) in cases {
+        for (kind, tag, sql, expected) in CASES {
             assert_eq!(of(kind, tag, sql).needs_superuser, expected, "{kind} {sql}");
         }
     }

@@ -2,10 +2,10 @@
 
 use super::inventory::Inventory;
 use super::needs::{Needs, Thing};
-use crate::database::target::Target;
 use super::{Problem, missing, problem};
 use crate::database::connection::{Session, column, quote_identifier};
 use crate::database::rights;
+use crate::database::target::Target;
 use crate::escape::shown;
 use crate::verdict::Outcome;
 
@@ -27,9 +27,8 @@ pub(super) fn roles(
             problem(problems, named, remedy);
         } else if !needs.creates_roles {
             let name = quote_identifier(&role);
-            let remedy = format!(
-                "CREATE ROLE {name} NOLOGIN;  or `missing_roles = \"create\"` in the job"
-            );
+            let remedy =
+                format!("CREATE ROLE {name} NOLOGIN;\nor `missing_roles = \"create\"` in the job");
             problem(problems, named, remedy);
         } else if !found.may_create_roles {
             let what = format!("{named}, and role {user} may not create it");
@@ -42,7 +41,11 @@ pub(super) fn roles(
                 "`{}` can belong only to a superuser, and `{}` {} none",
                 shown(&what.to_string()),
                 shown(owner),
-                if found.roles.contains_key(owner) { "is" } else { "will be" }
+                if found.roles.contains_key(owner) {
+                    "is"
+                } else {
+                    "will be"
+                }
             );
             let remedy = format!("leave it out with `{}`", what.left_out_by());
             problem(problems, told, remedy);
@@ -94,7 +97,9 @@ pub(super) async fn extensions(
     }
     // Those of extensions have a name that ends so; what is no language yet is created by its extension.
     let untrusted = needs.function_languages.iter();
-    for language in untrusted.filter(|name| matches!(&***name, "c" | "internal") || is_untrusted(name)) {
+    for language in
+        untrusted.filter(|name| matches!(&***name, "c" | "internal") || is_untrusted(name))
+    {
         let what = Thing::new("FUNCTION", &format!("in language {language}"));
         rights::superuser_needed(found, target, &what, problems);
     }
@@ -117,13 +122,16 @@ pub(super) async fn tablespaces(
             problems,
             format!("tablespace `{}` is missing", shown(name)),
             format!(
-                "CREATE TABLESPACE {} LOCATION '/…';  or `tablespaces = \"default\"` in the job",
+                "CREATE TABLESPACE {} LOCATION '/…';\nor `tablespaces = \"default\"` in the job",
                 quote_identifier(name)
             ),
         );
     }
     let own = Some(&target.live.tablespace).filter(|name| *name != "pg_default");
-    let wanted = found.tablespaces.iter().filter(|name| *name != "pg_default");
+    let wanted = found
+        .tablespaces
+        .iter()
+        .filter(|name| *name != "pg_default");
     let acting = wanted.map(|name| (name, &found.acting));
     for (name, role) in acting.chain(own.map(|name| (name, &target.server.user))) {
         let sql = "SELECT coalesce(bool_or(has_tablespace_privilege(r.oid, t.oid, 'CREATE')), true)

@@ -53,6 +53,8 @@ pub struct Needs {
     pub owners: BTreeSet<String>,
     /// Those of them that privileges are granted to.
     pub grantees: BTreeSet<String>,
+    /// Those of them that policies and user mappings are for.
+    pub named: BTreeSet<String>,
     /// Those of them whose default privileges are set.
     pub grantors: BTreeSet<String>,
     pub extensions: BTreeSet<String>,
@@ -94,7 +96,9 @@ impl Needs {
         }
         for run in toc.runs.iter().filter(|run| selection.takes_large(run)) {
             match &*run.kind {
-                "ACL" => needs.grantees.extend(toc.large_object_grantees.iter().cloned()),
+                "ACL" => needs
+                    .grantees
+                    .extend(toc.large_object_grantees.iter().cloned()),
                 "BLOB" | "BLOB METADATA" if keeps_owners => {
                     needs.owners.extend(toc.large_object_owners.iter().cloned());
                 }
@@ -105,7 +109,12 @@ impl Needs {
         if needs.owners.remove("pg_database_owner") {
             needs.roles.insert("pg_database_owner".to_owned());
         }
-        for more in [&needs.owners, &needs.grantees, &needs.grantors] {
+        for more in [
+            &needs.owners,
+            &needs.grantees,
+            &needs.grantors,
+            &needs.named,
+        ] {
             needs.roles.extend(more.iter().cloned());
         }
         needs
@@ -117,7 +126,7 @@ impl Needs {
         if entry.is_privilege() {
             self.grantees.extend(names);
         } else {
-            self.roles.extend(names);
+            self.named.extend(names);
         }
         if &*entry.kind == "DEFAULT ACL" {
             self.grantors.insert(entry.owner.to_string());
