@@ -3,6 +3,7 @@
 //! Reading and judging the file is in `config/read.rs`; no secret is resolved here (see `secret.rs`).
 
 mod choosing;
+mod contents;
 mod name_time;
 mod nearest;
 mod notify;
@@ -222,6 +223,7 @@ pub struct Restore {
     pub into: String,
     pub method: Method,
     pub jobs: u32,
+    pub contents: Contents,
     pub stall: Duration,
     pub sessions: Sessions,
     pub sessions_timeout: Duration,
@@ -230,6 +232,30 @@ pub struct Restore {
     pub after_swap: Vec<Hook>,
     pub hook_timeout: Duration,
     pub checks: Vec<Check>,
+}
+
+/// What of a dump goes in, and to whom it will belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    pub owner: Owner,
+    /// GRANTs and default privileges of the dump.
+    pub keeps_privileges: bool,
+    /// Else everything lies in the database's own tablespace.
+    pub keeps_tablespaces: bool,
+    /// Roles that the dump needs and the server doesn't have, without login.
+    pub creates_roles: bool,
+    /// Kinds in the table of contents that are left out, upper case: `EVENT TRIGGER`, `COMMENT EXTENSION`.
+    pub skip: Vec<String>,
+}
+
+/// To whom restored objects will belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// As in the dump.
+    Keep,
+    /// The live database's owner.
+    Target,
+    Role(String),
 }
 
 /// `[[restores.NAME.checks]]`: must hold in the scratch database before the swap.

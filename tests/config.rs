@@ -1,6 +1,7 @@
 //! The configuration file: the example is true and complete, and what is wrong in a file is said, all of it, with line and path.
 
 mod choosing;
+mod contents;
 mod example;
 mod found;
 
@@ -196,10 +197,6 @@ fn values_of_a_wrong_kind_are_named_one_by_one() {
         (
             "checks = [{ sql = \"select 1\" }]",
             "checks[0].sql: needs one of at_least, at_most, equals, newer_than, has 0",
-        ),
-        (
-            "owner = \"target\"",
-            "owner: \"target\" is not supported by this version, only \"keep\"",
         ),
     ];
     for (setting, complaint) in table {

@@ -11,6 +11,8 @@ mod keeping;
 mod logs;
 mod names;
 mod network;
+mod owners;
+mod pgbouncer;
 mod refresh;
 mod refused;
 mod several;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use globset::Glob;
 
 use super::choosing;
+use super::contents::contents;
 use super::read::named;
 use super::section::Section;
 use super::units::{parse_duration, parse_size};
@@ -46,6 +47,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
             Method::Swap,
         ),
         jobs: jobs(&mut section),
+        contents: contents(&mut section),
         stall: section.duration("stall", 10 * MINUTE),
         sessions: section.choice("sessions", &sessions, Sessions::Terminate),
         sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
@@ -67,11 +69,6 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
 
 /// Settings of the contract of which only the default is there yet.
 fn not_yet(section: &mut Section<'_>) {
-    section.only("owner", "\"keep\"");
-    section.only("privileges", "\"keep\"");
-    section.only("tablespaces", "\"keep\"");
-    section.only("missing_roles", "\"refuse\"");
-    section.only("skip", "[]");
     section.only("after_load", "[]");
     section.only("drop_previous", "\"after-swap\"");
     section.only("swap", "\"now\"");

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Config, Connection, NoTls, Socket};
 
+use super::pooler;
 pub use super::quote::{quote_identifier, quote_literal};
 pub use super::session::{Session, column};
 use super::sqlstate::judge;
@@ -144,6 +145,11 @@ async fn enter(config: &Config, attempts: &[Attempt], patience: Duration) -> Out
         match timeout(patience, attempt_one(config, attempt)).await {
             Err(_) => return Err(silent()),
             Ok(Ok(session)) => return Ok(session),
+            Ok(Err(error)) if pooler::refused(&error) => {
+                let unmarked = timeout(patience, unmarked(config, attempt)).await;
+                let session = unmarked.ok().and_then(Result::ok);
+                return Err(pooler::instead_of_the_server(session.as_ref()).await);
+            }
             Ok(Err(error)) if attempts.peek().is_some() && tls::another_way_may_help(&error) => {
                 tracing::debug!(%error, "connecting in the other way that sslmode allows");
             }
@@ -153,6 +159,12 @@ async fn enter(config: &Config, attempts: &[Attempt], patience: Duration) -> Out
 }
 
 async fn attempt_one(config: &Config, attempt: &Attempt) -> Result<Session, tokio_postgres::Error> {
+    let mut config = config.clone();
+    config.options(pooler::MARK);
+    unmarked(&config, attempt).await
+}
+
+async fn unmarked(config: &Config, attempt: &Attempt) -> Result<Session, tokio_postgres::Error> {
     let mut config = config.clone();
     config.ssl_mode(attempt.mode);
     if let Some(connector) = &attempt.connector {

@@ -122,6 +122,7 @@ fn every_setting_that_the_reader_knows_is_in_the_example() {
         include_str!("../../src/config/read.rs"),
         include_str!("../../src/config/restores.rs"),
         include_str!("../../src/config/choosing.rs"),
+        include_str!("../../src/config/contents.rs"),
     ];
     let known: BTreeSet<&str> = sources
         .iter()

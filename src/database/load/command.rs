@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Input, Load};
+use super::{Input, Load, list};
 use crate::config::{Postgres, SslMode};
 use crate::database::connection::Login;
 use crate::database::dump::Format;
@@ -27,6 +27,9 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
         "--dbname",
         &connection_string(plan.target),
     ]);
+    if let Some(select) = plan.select {
+        command = list::select(command, select)?;
+    }
     if plan.in_place {
         command = command.args(["--single-transaction", "--clean", "--if-exists"]);
     } else {
