@@ -17,8 +17,8 @@ const BEFORE: &str = "# Benchmarks
 
 `make bench` measures backupctl beside other tools on this machine and writes the tables of this page; the rest of it is written by hand and
 kept. `make bench BENCH=\"--full\"` takes the sizes of the goals, `BENCH=\"--help\"` says what else can be chosen. All servers are real ones on
-loopback; a proxy in between makes a round trip of 40 ms and does not limit the rate. In each round every contender runs once, in an order
-that moves on by one; the tables show the median of the rounds and, in brackets, the least and the most. Files are warm in the page cache for
+loopback; a proxy in between makes a round trip of 40 ms and does not limit the rate. It ends TCP on both sides: what a protocol waits for
+and what it has outstanding counts, TCP's own windows don't. In each round every contender runs once, in an order that moves on by one; the tables show the median of the rounds and, in brackets, the least and the most. Files are warm in the page cache for
 everybody, results are removed and the disk's queue is emptied before each run, and in the first round each result is proven to be the right
 one. CPU is the client's user and system time with its children, without servers. Memory is the peak of the program's own process, and,
 where it is more, with its children.
