@@ -1,6 +1,7 @@
 //! The whole suite: one binary, a file per command or mechanism, against real servers that the tests start themselves.
 
 mod archive;
+mod bench;
 mod config;
 mod faults;
 mod fetch;

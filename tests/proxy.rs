@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::archives;
 use crate::support::program::Setup;
 use crate::support::proxy::Proxy;
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{Options, Sshd};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
@@ -118,7 +118,10 @@ fn dropped_it_cuts_its_connections_and_closes_its_port() {
 
 #[test]
 fn a_store_behind_it_is_the_store() {
-    let sshd = Sshd::start();
+    let sshd = Sshd::with(&Options {
+        direct: true,
+        ..Options::default()
+    });
     sshd.put("erp.zip", &archives::zip().entry("a", b"b").build());
     let proxy = Proxy::to(sshd.port, ROUND_TRIP);
     let setup = Setup::new()
