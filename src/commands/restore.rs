@@ -11,6 +11,7 @@ pub use self::plan::{plan, sessions_in_words, suits};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
 use crate::config::{Method, Restore};
+use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
@@ -211,7 +212,7 @@ async fn prove(login: &Login, scratch: &Scratch, toc: &Toc, job: &Job<'_>) -> Ou
     let session = connection::connect(login, &scratch.name).await?;
     let counted = catalog::compare(&session, &promised(toc)).await?;
     job.run.progress.note("gathering statistics");
-    catalog::analyze(login, &scratch.name, job.restore.stall).await?;
+    analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
     job.run.notes.message(counted.to_string());
     session.close().await;
     Ok(())
