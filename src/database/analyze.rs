@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Login, Session, column, connect};
+use super::connection::{Login, Session, column, connect, connect_with};
 use crate::escape::shown;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
@@ -46,7 +46,9 @@ pub async fn analyze(login: &Login, name: &str, jobs: u32, stall: Duration) -> O
 
 async fn spread(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<()> {
     let watch = connect(login, name).await?;
-    let workers = try_join_all((0..jobs.max(1)).map(|_| connect(login, name))).await?;
+    let options = login.options(false);
+    let workers = (0..jobs.max(1)).map(|_| connect_with(login, name, &options));
+    let workers = try_join_all(workers).await?;
     let workers: Vec<Session> = workers
         .into_iter()
         .map(|session| session.with_deadline(DEADLINE))

@@ -92,22 +92,21 @@ async fn an_analyze_that_stands_still_is_ended_and_the_blocker_named() {
 }
 
 #[tokio::test]
-async fn what_one_session_fails_at_is_told() {
+async fn what_one_session_fails_at_is_told_and_the_configured_settings_hold_in_it() {
     let pg = Postgres::shared();
     let db = pg.database("failing");
     pg.sql(
         &db,
         "create table t (i int); create function f(i int) returns int immutable language sql as 'select i';
          create index on t (f(i)); insert into t select generate_series(1, 100);
-         create or replace function f(i int) returns int immutable language sql as 'select 1 / 0'",
+         create or replace function f(i int) returns int immutable language sql as
+         $$ select concat('holds ', current_setting('some.thing'))::int $$",
     );
-    let login = pg.login(&db, &RunId::new(jiff::Timestamp::now()));
+    let mut login = pg.login(&db, &RunId::new(jiff::Timestamp::now()));
+    login.settings.session = vec![("some.thing".into(), r"a \b".into())];
     let failed = analyze(&login, &db, 2, Duration::from_secs(30))
         .await
         .expect_err("it can't");
     let told = failed.message();
-    assert!(
-        told.contains("division by zero") && told.contains(&db),
-        "{told}"
-    );
+    assert!(told.contains(r"holds a \b") && told.contains(&db), "{told}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backupctl::database::connection::{Login, Session};
-use backupctl::database::preflight::{Needs, Target, look, sessions, suits};
+use backupctl::database::preflight::{Needs, Target, look, sessions, suits, takes_settings};
 use backupctl::run::RunId;
 use backupctl::secret::Secret;
 use backupctl::verdict::{Failed, Verdict};
@@ -351,4 +351,36 @@ async fn the_sessions_that_a_swap_would_end_are_counted() {
         .expect("the test's preparation works");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].application.as_str(), found[0].count), ("shop", 2));
+}
+
+#[tokio::test]
+async fn a_setting_that_the_server_refuses_is_found_and_told_in_its_words() {
+    let pg = Postgres::shared();
+    let (mut login, _) = ordinary(pg, "postgres", "");
+    for (name, value, said) in [
+        (
+            "no_such_setting",
+            "1",
+            "unrecognized configuration parameter",
+        ),
+        ("work_mem", "much", "invalid value"),
+        ("fsync", "off", "cannot be changed now"),
+        (
+            "shared_buffers",
+            "1GB",
+            "cannot be changed without restarting",
+        ),
+        ("log_statement", "all", "permission denied"),
+    ] {
+        login.settings.session = vec![(name.into(), value.into())];
+        let failed = takes_settings(&login).await.expect_err(name);
+        assert!(hint(&failed).contains("databases.erp.postgres.session"));
+        let told = failed.message();
+        assert!(told.contains(said) && told.contains(name), "{told}");
+    }
+    login.settings.session = vec![
+        ("maintenance_work_mem".into(), "64MB".into()),
+        ("some.thing".into(), r"a \ 'b' -c fsync=off".into()),
+    ];
+    takes_settings(&login).await.expect("the server takes them");
 }

@@ -28,6 +28,7 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
         job.run.notes.warn(warning);
     }
     let warnings = preflight::suits(session, target, &self::needs(toc, job), &job.run.id).await?;
+    preflight::takes_settings(&super::login(job)).await?;
     for warning in warnings {
         job.run.notes.warn(warning);
     }
