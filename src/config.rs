@@ -10,6 +10,7 @@ mod notify;
 mod read;
 mod restores;
 mod section;
+mod session;
 mod units;
 
 use std::collections::BTreeMap;
@@ -149,6 +150,8 @@ pub struct Postgres {
     pub maintenance_database: String,
     pub bin_dir: Option<PathBuf>,
     pub system_identifier: Option<String>,
+    /// Settings of the server for the sessions that load and analyze: names and values.
+    pub session: Vec<(String, String)>,
 }
 
 /// How small an archive may be before it is `stale`.

@@ -242,3 +242,44 @@ fn broken_toml_is_named_with_its_line() {
         "{found:?}"
     );
 }
+
+#[test]
+fn settings_of_the_servers_sessions_are_taken_whatever_their_type() {
+    let with = |settings: &str| {
+        let line = format!("user = \"postgres\"\nsession = {settings}\n");
+        GOOD.replacen("user = \"postgres\"\n", &line, 1)
+    };
+    let text = with(
+        r#"{ work_mem = "64 MB", jit = false, seq_page_cost = 1.5, "x.y" = "", max_parallel_maintenance_workers = 2 }"#,
+    );
+    let config = read(&text).expect("a good file");
+    let taken: Vec<_> = config.databases["erp"]
+        .session
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(
+        taken,
+        [
+            "jit=f",
+            "max_parallel_maintenance_workers=2",
+            "seq_page_cost=1.5",
+            "work_mem=64 MB",
+            "x.y=",
+        ]
+    );
+
+    let complaints = complaints(&with(
+        r#"{ role = "x", timescaledb.restoring = true, work_mem = [1], "a b" = 1, jit = "a\nb" }"#,
+    ));
+    for (complaint, expected) in complaints.iter().zip([
+        "session.a b: is no name of a setting",
+        "session.jit: must be of printable ASCII",
+        "session.role: can't be set here: the session's user",
+        "session.timescaledb: is a table, must be a string, a number, true or false; an extension's setting goes in quotes",
+        "session.work_mem: is an array, must be",
+    ]) {
+        assert!(complaint.contains(expected), "{complaint}");
+    }
+    assert_eq!(complaints.len(), 5);
+}

@@ -12,6 +12,7 @@ pub use self::plan::{Suited, plan, sessions_in_words, suits};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
 use crate::config::{Method, Owner, Restore};
+use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
@@ -250,7 +251,7 @@ async fn prove(
     let session = connection::connect(login, &scratch.name).await?;
     let counted = catalog::compare(&session, promised).await?;
     job.run.progress.note("gathering statistics");
-    catalog::analyze(login, &scratch.name, job.restore.stall).await?;
+    analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
     job.run.notes.message(counted.to_string());
     session.close().await;
     Ok(())

@@ -1,5 +1,6 @@
 //! What is restored into: PostgreSQL.
 
+pub mod analyze;
 pub mod catalog;
 pub mod checks;
 pub mod connection;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 pub use self::inventory::{Inventory, Offered};
 pub use self::needs::{Needs, Thing};
-use super::connection::{Session, column, quote_identifier, quote_literal};
+use super::connection::{Login, Session, column, connect_with, quote_identifier, quote_literal};
 use super::rights;
 use super::scratch::{previous_name, scratch_name};
 pub use super::target::{Live, Server, Target, look};
@@ -64,6 +64,37 @@ pub async fn suits(
         warnings(session, target).await
     } else {
         Err(all_of(&problems))
+    }
+}
+
+/// Whether the server takes the settings that the configuration has for the sessions that load and analyze.
+///
+/// # Errors
+/// `config`: it does not, in its own words; else as connecting.
+pub async fn takes_settings(login: &Login) -> Outcome<()> {
+    if login.settings.session.is_empty() {
+        return Ok(());
+    }
+    let database = &login.settings.maintenance_database;
+    match connect_with(login, database, &login.options(false)).await {
+        Ok(session) => {
+            session.close().await;
+            Ok(())
+        }
+        Err(failed) if failed.verdict == Verdict::Network => Err(failed),
+        Err(failed) => {
+            let setting = format!("databases.{}.postgres.session", login.settings.key);
+            let refused = Failed {
+                verdict: Verdict::Config,
+                hint: None,
+                ..failed
+            };
+            Err(refused
+                .hint(format!(
+                    "correct `{setting}`, or ask the server's administrator for the right to set it"
+                ))
+                .context(format!("begin a session with the settings of `{setting}`")))
+        }
     }
 }
 

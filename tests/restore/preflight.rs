@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backupctl::database::connection::{Login, Session};
-use backupctl::database::preflight::{Needs, Target, Thing, look, sessions, suits};
+use backupctl::database::preflight::{Needs, Target, Thing, look, sessions, suits, takes_settings};
 use backupctl::run::RunId;
 use backupctl::secret::Secret;
 use backupctl::verdict::{Failed, Verdict};
@@ -468,4 +468,36 @@ async fn untrusted_extensions_and_languages_are_for_superusers() {
         hint(&failed).contains("skip = [\"EXTENSION\"]"),
         "{failed:?}"
     );
+}
+
+#[tokio::test]
+async fn a_setting_that_the_server_refuses_is_found_and_told_in_its_words() {
+    let pg = Postgres::shared();
+    let (mut login, _) = ordinary(pg, "postgres", "");
+    for (name, value, said) in [
+        (
+            "no_such_setting",
+            "1",
+            "unrecognized configuration parameter",
+        ),
+        ("work_mem", "much", "invalid value"),
+        ("fsync", "off", "cannot be changed now"),
+        (
+            "shared_buffers",
+            "1GB",
+            "cannot be changed without restarting",
+        ),
+        ("log_statement", "all", "permission denied"),
+    ] {
+        login.settings.session = vec![(name.into(), value.into())];
+        let failed = takes_settings(&login).await.expect_err(name);
+        assert!(hint(&failed).contains("databases.erp.postgres.session"));
+        let told = failed.message();
+        assert!(told.contains(said) && told.contains(name), "{told}");
+    }
+    login.settings.session = vec![
+        ("maintenance_work_mem".into(), "64MB".into()),
+        ("some.thing".into(), r"a \ 'b' -c fsync=off".into()),
+    ];
+    takes_settings(&login).await.expect("the server takes them");
 }

@@ -36,6 +36,7 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
         job.run.notes.warn(warning);
     }
     let warnings = preflight::suits(session, target, &asked, &job.run.id).await?;
+    preflight::takes_settings(&super::login(job)).await?;
     for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
         job.run.notes.warn(warning);
     }

@@ -32,12 +32,12 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
     }
     if plan.in_place {
         command = command.args(["--single-transaction", "--clean", "--if-exists"]);
-    } else {
-        if parallel(plan) {
-            command = command.arg(format!("--jobs={}", plan.jobs));
-        }
-        // Safe since nothing depends on it before the swap, whose own commit is synchronous: WAL is flushed in order.
-        command = command.env("PGOPTIONS", "-c synchronous_commit=off");
+    } else if parallel(plan) {
+        command = command.arg(format!("--jobs={}", plan.jobs));
+    }
+    let options = plan.login.options(plan.in_place);
+    if !options.is_empty() {
+        command = command.env("PGOPTIONS", options);
     }
     let command = with_login(command, plan.login)?;
     Ok(match &plan.input {
