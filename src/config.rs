@@ -194,6 +194,8 @@ pub struct Restore {
     pub into: String,
     pub method: Method,
     pub jobs: u32,
+    /// From the store through to pg_restore, without a file.
+    pub stream: bool,
     pub stall: Duration,
     pub sessions: Sessions,
     pub sessions_timeout: Duration,

@@ -11,6 +11,7 @@ pub mod notify;
 pub mod previous;
 pub mod restore;
 pub mod run;
+pub mod stream;
 pub mod swap;
 pub mod trust;
 pub mod undo;

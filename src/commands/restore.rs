@@ -83,6 +83,11 @@ pub async fn into_live(
     }
     let loading = async { load(still_held(held, job).await?, unpacked, job).await };
     let restored = report.step(Step::Restore, loading).await?;
+    go_live(restored, job, report).await
+}
+
+/// Check and swap of what was loaded, from a file or from a stream.
+pub async fn go_live(restored: Restored, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
     report.step(Step::Check, check(&restored, job)).await?;
     report
         .undivided_step(Step::Swap, super::swap::step(restored, job))
@@ -184,15 +189,7 @@ async fn into_scratch(
     unpacked: &Unpacked,
     job: &Job<'_>,
 ) -> Outcome<Scratch> {
-    let public = if unpacked.toc.creates_public_schema {
-        PublicSchema::Dump
-    } else {
-        PublicSchema::Template
-    };
-    let scratch = scratch::create(login, target, &job.run, public).await?;
-    job.run
-        .progress
-        .note(&format!("loading into {}", scratch.name));
+    let scratch = empty_scratch(login, target, &unpacked.toc, job).await?;
     let plan = Load {
         tool,
         login,
@@ -208,7 +205,27 @@ async fn into_scratch(
     Ok(scratch)
 }
 
-async fn prove(login: &Login, scratch: &Scratch, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
+/// A scratch database in which the load may begin.
+pub async fn empty_scratch(
+    login: &Login,
+    target: &Target,
+    toc: &Toc,
+    job: &Job<'_>,
+) -> Outcome<Scratch> {
+    let public = if toc.creates_public_schema {
+        PublicSchema::Dump
+    } else {
+        PublicSchema::Template
+    };
+    let scratch = scratch::create(login, target, &job.run, public).await?;
+    job.run
+        .progress
+        .note(&format!("loading into {}", scratch.name));
+    Ok(scratch)
+}
+
+/// That what the table of contents lists is in the loaded database, which is then analyzed.
+pub async fn prove(login: &Login, scratch: &Scratch, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
     let session = connection::connect(login, &scratch.name).await?;
     let counted = catalog::compare(&session, &promised(toc)).await?;
     job.run.progress.note("gathering statistics");

@@ -3,7 +3,7 @@
 use super::fetch::{self, Fetched};
 use super::restore::Held;
 use super::unzip::Unpacking;
-use super::{App, Job, Order, perform, restore, unzip};
+use super::{App, Job, Order, perform, restore, stream, unzip};
 use crate::cli::Which;
 use crate::config::{Restore, StoreKind};
 use crate::network::{self, Address, Target};
@@ -34,6 +34,9 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         restore::hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
+    if job.restore.stream {
+        return streamed(held, job, which, report).await;
+    }
     let arrived = report.step(Step::Fetch, newest(job, which, &held)).await?;
     let fetched = arrived.fetched.clone();
     let outcome = go_live(held, arrived, job, report).await;
@@ -45,6 +48,18 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         job.run.notes.warn(failed.message());
     }
     outcome
+}
+
+/// Fetch, unzip and load at the same time: `stream = true`.
+async fn streamed(held: Held, job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> {
+    let ready = report
+        .step(Step::Fetch, stream::ready(job, which, &held))
+        .await?;
+    let restored = report
+        .step(Step::Restore, stream::load(held, ready, job))
+        .await?;
+    fetch::prune(job, job.restore.keep_archives, None);
+    restore::go_live(restored, job, report).await
 }
 
 /// An archive whose last byte was fetched, and its dump.
@@ -78,10 +93,26 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     let work = async {
         let chosen = fetch::choose(job, which).await?;
         job.run.notes.plan(fetch::describe(&chosen));
-        fetch::plan_space(job, needed_bytes(&chosen, job))?;
+        plan_room(job, &chosen)?;
         restore::plan(&chosen.contents.toc, &held, job).await
     };
     report.step(Step::Fetch, work).await
+}
+
+/// What a dry run says of how the dump comes, and of the room for it.
+fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
+    let told = if job.restore.stream {
+        "way       streamed from the store into pg_restore, one session; no file is written here"
+    } else if job.restore.keep_archives > 0 {
+        "way       fetched and kept, and unpacked while it comes"
+    } else {
+        "way       only the dump's bytes are fetched, and unpacked while they come; the archive is not kept"
+    };
+    job.run.notes.plan(vec![told.to_owned()]);
+    if job.restore.stream {
+        return Ok(());
+    }
+    fetch::plan_space(job, needed_bytes(chosen, job))
 }
 
 /// Both ends answer, and the mail server's absence is at least known.

@@ -8,10 +8,12 @@ mod kind;
 mod reader;
 mod roles;
 pub mod tar;
+mod tar_walk;
 mod toc;
 
 pub use header::{Format, Header, PgVersion};
 pub use kind::{Kind, looks_like_dump, what_is_it};
+pub use tar_walk::Walk;
 pub use toc::{Entry, Toc};
 
 /// How many first bytes [`looks_like_dump`] and [`what_is_it`] want to see.

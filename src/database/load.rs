@@ -17,7 +17,7 @@ use crate::escape::shown;
 use crate::process::{Child, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
-pub use input::{Feeder, Input, Pipe, pipe};
+pub use input::{Feeder, Input, Pipe, Pulse, pipe};
 use watchdog::{Moved, Watchdog};
 
 /// What goes where, and how.
