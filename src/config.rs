@@ -227,6 +227,8 @@ pub struct Restore {
     pub method: Method,
     pub jobs: u32,
     pub contents: Contents,
+    /// From the store through to pg_restore, without a file.
+    pub stream: bool,
     pub stall: Duration,
     pub sessions: Sessions,
     pub sessions_timeout: Duration,

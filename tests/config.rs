@@ -283,3 +283,31 @@ fn settings_of_the_servers_sessions_are_taken_whatever_their_type() {
     }
     assert_eq!(complaints.len(), 5);
 }
+
+#[test]
+fn what_a_stream_can_not_be_is_named_all_at_once() {
+    let stream = with(
+        "pattern = \"erp_*.zip\"",
+        "pattern = \"erp_*.zip\"\nstream = true\njobs = 4\nkeep_archives = 2\nmethod = \"in-place\"",
+    );
+    assert_eq!(
+        complaints(&stream),
+        [
+            "line 17: restores.erp.stream: not with `method = \"in-place\"`: its transaction would be committed before the archive's checksum is proven",
+            "line 18: restores.erp.jobs: is 4, but `stream = true` feeds one session of pg_restore: set 1, or leave it out",
+            "line 19: restores.erp.keep_archives: `stream = true` writes no archive that could be kept: set 0, or leave it out",
+        ]
+    );
+}
+
+#[test]
+fn a_stream_implies_one_session_and_no_kept_archive() {
+    for more in ["", "\njobs = 1\nkeep_archives = 0"] {
+        let text = format!("pattern = \"erp_*.zip\"\nstream = true{more}");
+        let config = read(&with("pattern = \"erp_*.zip\"", &text)).expect("a good file");
+        let restore = &config.restores[0];
+        assert!(restore.stream);
+        assert_eq!((restore.jobs, restore.keep_archives), (1, 0));
+    }
+    assert!(!read(GOOD).expect("a good file").restores[0].stream);
+}

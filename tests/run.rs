@@ -17,6 +17,7 @@ mod refresh;
 mod refused;
 mod several;
 mod stale;
+mod stream;
 mod streams;
 mod swap_time;
 mod telling;

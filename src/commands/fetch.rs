@@ -70,9 +70,7 @@ async fn steps(
     report: &mut Report,
     which: &Which,
 ) -> Outcome<Option<Fetched>> {
-    report
-        .step(Step::Network, super::run::store_reachable(job))
-        .await?;
+    report.step(Step::Network, super::reach::store(job)).await?;
     if app.options.dry_run {
         let looking = look_ahead(job, which, Purpose::Fetch);
         let found = report.step(Step::Fetch, looking).await?;

@@ -48,7 +48,7 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
     };
     perform(app, restore, order, async |job, report| {
         let reached = async {
-            super::run::database_reachable(job).await?;
+            super::reach::database(job).await?;
             if app.options.dry_run {
                 could_hold(job).await
             } else {
@@ -86,6 +86,11 @@ pub async fn into_live(
     }
     let loading = async { load(still_held(held, job).await?, unpacked, job).await };
     let restored = report.step(Step::Restore, loading).await?;
+    go_live(restored, job, report).await
+}
+
+/// Check and swap of what was loaded, from a file or from a stream.
+pub async fn go_live(restored: Restored, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
     report.step(Step::Check, check(&restored, job)).await?;
     report
         .undivided_step(Step::Swap, super::swap::step(restored, job))
@@ -204,15 +209,7 @@ async fn into_scratch(
     unpacked: &Unpacked,
     job: &Job<'_>,
 ) -> Outcome<Scratch> {
-    let public = if unpacked.toc.creates_public_schema {
-        PublicSchema::Dump
-    } else {
-        PublicSchema::Template
-    };
-    let scratch = scratch::create(login, &made_for(target, job), &job.run, public).await?;
-    job.run
-        .progress
-        .note(&format!("loading into {}", scratch.name));
+    let scratch = empty_scratch(login, target, &unpacked.toc, job).await?;
     let plan = Load {
         tool: &suited.tool,
         login,
@@ -233,6 +230,25 @@ async fn into_scratch(
     Ok(scratch)
 }
 
+/// A scratch database in which the load may begin.
+pub async fn empty_scratch(
+    login: &Login,
+    target: &Target,
+    toc: &Toc,
+    job: &Job<'_>,
+) -> Outcome<Scratch> {
+    let public = if toc.creates_public_schema {
+        PublicSchema::Dump
+    } else {
+        PublicSchema::Template
+    };
+    let scratch = scratch::create(login, &made_for(target, job), &job.run, public).await?;
+    job.run
+        .progress
+        .note(&format!("loading into {}", scratch.name));
+    Ok(scratch)
+}
+
 /// The role that makes everything must be allowed to; the swap gives the database to live's owner.
 fn made_for(target: &Target, job: &Job<'_>) -> Target {
     let mut target = target.clone();
@@ -242,7 +258,8 @@ fn made_for(target: &Target, job: &Job<'_>) -> Target {
     target
 }
 
-async fn prove(
+/// That what the table of contents lists is in the loaded database, which is then analyzed.
+pub async fn prove(
     login: &Login,
     scratch: &Scratch,
     promised: &[Promised],
@@ -257,7 +274,8 @@ async fn prove(
     Ok(())
 }
 
-fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
+/// What the table of contents lists and is not left out.
+pub fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
     let taken = toc.entries.iter().filter(|entry| selection.takes(entry));
     let listed = taken.map(|entry| Promised {
         kind: entry.kind.to_string(),

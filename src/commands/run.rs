@@ -3,10 +3,9 @@
 use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::unzip::Unpacking;
-use super::{App, Job, Order, perform, restore, unzip};
+use super::{App, Job, Order, perform, reach, restore, stream, unzip};
 use crate::cli::Which;
-use crate::config::{Restore, StoreKind};
-use crate::network::{self, Address, Target};
+use crate::config::Restore;
 use crate::report::{ArchiveFacts, Record, Report, Step};
 use crate::store::choose::Purpose;
 use crate::verdict::{Outcome, Verdict};
@@ -31,13 +30,14 @@ pub async fn command(app: &App, job: &Restore, which: &Which) -> Record {
 
 async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> {
     let reached = async {
-        reachable(job).await?;
+        reach::all(job).await?;
         restore::hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
     let newest = report.step(Step::Fetch, newest(job, which, held)).await?;
     let (held, arrived) = match newest {
         Newest::Arrived(held, arrived) => (*held, arrived),
+        Newest::Streamable(held, ready) => return streamed(*held, *ready, job, report).await,
         Newest::Unchanged(why) => {
             report.record.message = Some(why);
             return Ok(());
@@ -53,6 +53,20 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         job.run.notes.warn(failed.message());
     }
     outcome
+}
+
+/// Fetch, unzip and load at the same time: `stream = true`.
+async fn streamed(
+    held: Held,
+    ready: stream::Ready,
+    job: &Job<'_>,
+    report: &mut Report,
+) -> Outcome<()> {
+    let restored = report
+        .step(Step::Restore, stream::load(held, ready, job))
+        .await?;
+    fetch::prune(job, job.restore.keep_archives, None);
+    restore::go_live(restored, job, report).await
 }
 
 /// An archive whose last byte was fetched, and its dump.
@@ -79,7 +93,7 @@ async fn go_live(held: Held, arrived: Arrived, job: &Job<'_>, report: &mut Repor
 /// What a dry run does: everything up to the download, and nothing that leaves a trace.
 async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> {
     let reached = async {
-        reachable(job).await?;
+        reach::all(job).await?;
         restore::could_hold(job).await
     };
     let held = report.step(Step::Network, reached).await?;
@@ -89,74 +103,33 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
         let Found::Chosen(chosen) = found else {
             return Ok(());
         };
-        fetch::plan_space(job, needed_bytes(&chosen, job))?;
+        plan_room(job, &chosen)?;
         restore::plan(&chosen.contents.toc, &held, job).await
     };
     report.step(Step::Fetch, work).await
 }
 
-/// Both ends answer, and the mail server's absence is at least known.
-async fn reachable(job: &Job<'_>) -> Outcome<()> {
-    let targets: Vec<Target> = store_target(job)
-        .into_iter()
-        .chain([database_target(job)])
-        .chain(mail_target(job))
-        .collect();
-    network::reachable(&targets, &job.config.network, &job.run).await
-}
-
-/// Only the store, for `fetch`.
-pub async fn store_reachable(job: &Job<'_>) -> Outcome<()> {
-    let targets: Vec<Target> = store_target(job).into_iter().collect();
-    network::reachable(&targets, &job.config.network, &job.run).await
-}
-
-/// Only the database, for `restore` and `undo`.
-pub async fn database_reachable(job: &Job<'_>) -> Outcome<()> {
-    network::reachable(&[database_target(job)], &job.config.network, &job.run).await
-}
-
-fn store_target(job: &Job<'_>) -> Option<Target> {
-    let StoreKind::Sftp(sftp) = &job.store.kind else {
-        return None;
-    };
-    let address = Address::Tcp(sftp.host.clone(), sftp.port);
-    Some(Target {
-        setting: format!("stores.{}", job.store.name),
-        address,
-        required: true,
-    })
-}
-
-fn database_target(job: &Job<'_>) -> Target {
-    let database = job.database;
-    let address = if database.host.starts_with('/') {
-        Address::Socket(
-            std::path::Path::new(&database.host).join(format!(".s.PGSQL.{}", database.port)),
-        )
+/// What a dry run says of how the dump comes, and of the room for it.
+fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
+    let told = if job.restore.stream {
+        "way       streamed from the store into pg_restore, one session; no file is written here"
+    } else if job.restore.keep_archives > 0 {
+        "way       fetched and kept, and unpacked while it comes"
     } else {
-        Address::Tcp(database.host.clone(), database.port)
+        "way       only the dump's bytes are fetched, and unpacked while they come; the archive is not kept"
     };
-    Target {
-        setting: format!("databases.{}", database.key),
-        address,
-        required: true,
+    job.run.notes.plan(vec![told.to_owned()]);
+    if job.restore.stream {
+        return Ok(());
     }
-}
-
-fn mail_target(job: &Job<'_>) -> Option<Target> {
-    let email = job.config.notify.email.as_ref()?;
-    let address = Address::Tcp(email.server.clone(), email.port);
-    Some(Target {
-        setting: "notify.email".to_owned(),
-        address,
-        required: false,
-    })
+    fetch::plan_space(job, needed_bytes(chosen, job))
 }
 
 /// What the fetch step ends with.
 enum Newest {
     Arrived(Box<Held>, Arrived),
+    /// For `stream = true`: nothing has come yet.
+    Streamable(Box<Held>, Box<stream::Ready>),
     /// It is live already, and the job wants nothing done then; in words.
     Unchanged(String),
 }
@@ -177,7 +150,11 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
         Found::Chosen(chosen) => *chosen,
         Found::Unchanged(_, why) => return Ok(Newest::Unchanged(why)),
     };
-    restore::suits(&held, &chosen.contents.toc, job).await?;
+    let suited = restore::suits(&held, &chosen.contents.toc, job).await?;
+    if job.restore.stream {
+        let ready = stream::ready(chosen, suited, job);
+        return Ok(Newest::Streamable(Box::new(held), Box::new(ready)));
+    }
     fetch::space(job, needed_bytes(&chosen, job))?;
     let arrived = arrive(chosen, job).await?;
     Ok(Newest::Arrived(Box::new(held), arrived))

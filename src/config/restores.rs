@@ -26,6 +26,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         ("wait", Sessions::Wait),
         ("fail", Sessions::Fail),
     ];
+    let stream = section.flag("stream", false);
     let restore = Restore {
         name: name.to_owned(),
         from: section.required_text("from", "office"),
@@ -37,7 +38,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         settle: section.duration("settle", Duration::from_secs(5)),
         wait_for: section.duration("wait_for", Duration::ZERO),
         unchanged: choosing::unchanged(&mut section),
-        keep_archives: count(&mut section, "keep_archives", 2),
+        keep_archives: count(&mut section, "keep_archives", if stream { 0 } else { 2 }),
         dump: glob(&mut section, "dump"),
         max_unpacked: section.size("max_unpacked", 200 << 30),
         into: section.required_text("into", "erp"),
@@ -46,7 +47,8 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
             &[("swap", Method::Swap), ("in-place", Method::InPlace)],
             Method::Swap,
         ),
-        jobs: jobs(&mut section),
+        jobs: jobs(&mut section, stream),
+        stream,
         contents: contents(&mut section),
         stall: section.duration("stall", 10 * MINUTE),
         sessions: section.choice("sessions", &sessions, Sessions::Terminate),
@@ -78,14 +80,43 @@ fn judge(section: &Section<'_>, restore: &Restore) {
     if restore.stall.is_zero() {
         section.problem("stall", "must be longer than zero");
     }
+    if restore.stream {
+        judge_stream(section, restore);
+    }
+}
+
+fn judge_stream(section: &Section<'_>, restore: &Restore) {
+    if restore.jobs > 1 {
+        let told = format!(
+            "is {}, but `stream = true` feeds one session of pg_restore: set 1, or leave it out",
+            restore.jobs
+        );
+        section.problem("jobs", &told);
+    }
+    if restore.keep_archives > 0 {
+        section.problem(
+            "keep_archives",
+            "`stream = true` writes no archive that could be kept: set 0, or leave it out",
+        );
+    }
+    if restore.method == Method::InPlace {
+        section.problem(
+            "stream",
+            "not with `method = \"in-place\"`: its transaction would be committed before the archive's checksum is proven",
+        );
+    }
 }
 
 fn count(section: &mut Section<'_>, key: &'static str, default: u64) -> usize {
     usize::try_from(section.number(key, 0..=1000, default)).unwrap_or(usize::MAX)
 }
 
-fn jobs(section: &mut Section<'_>) -> u32 {
-    let processors = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+fn jobs(section: &mut Section<'_>, stream: bool) -> u32 {
+    let processors = if stream {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+    };
     u32::try_from(section.number("jobs", 1..=256, processors as u64)).unwrap_or(1)
 }
 

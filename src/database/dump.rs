@@ -10,12 +10,14 @@ mod reader;
 mod roles;
 mod selection;
 pub mod tar;
+mod tar_walk;
 mod toc;
 mod traits;
 
 pub use header::{Format, Header, PgVersion};
 pub use kind::{Kind, looks_like_dump, what_is_it};
 pub use selection::{LeftOut, Selection};
+pub use tar_walk::Walk;
 pub use toc::{Entry, LargeObjects, Toc};
 pub use traits::Traits;
 

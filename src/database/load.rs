@@ -18,7 +18,7 @@ use crate::escape::shown;
 use crate::process::{Child, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
-pub use input::{Feeder, Input, Pipe, pipe};
+pub use input::{Feeder, Input, Pipe, Pulse, pipe};
 pub use list::Select;
 use watchdog::{Moved, Watchdog};
 

@@ -133,3 +133,18 @@ fn the_memory_of_a_run_does_not_grow_with_the_archive() {
         assert!(fetch < MOST && unzip < MOST, "{mib} MiB: {fetch}, {unzip}");
     }
 }
+
+#[test]
+fn the_memory_of_a_refresh_does_not_grow_with_the_archive_however_it_comes() {
+    for job in ["", "keep_archives = 0", "stream = true"] {
+        let world = World::new(job);
+        let dump = server().dump(&world.live, &["-Fc"]);
+        let zip = archives::zip().entry("erp.dump", dump).stored();
+        let file = fs::File::create(world.store.join("erp.zip")).expect("an archive");
+        zip.and_zeros(128 * MIB).write_to(&mut &file);
+
+        let held = peak(&world.setup, &["run"]);
+
+        assert!(held > 0 && held < MOST, "{job}: {} MiB", held / MIB);
+    }
+}

@@ -272,7 +272,10 @@ impl Setup {
 
     /// `[restores.erp]` from `office` into `erp`, any ZIP, not waiting for it to settle; `lines` say more or otherwise.
     pub fn restore(self, lines: &str) -> Self {
-        let mut table = "[restores.erp]\nfrom = \"office\"\ninto = \"erp\"\njobs = 2\n".to_owned();
+        let mut table = "[restores.erp]\nfrom = \"office\"\ninto = \"erp\"\n".to_owned();
+        if !lines.contains("stream = true") {
+            table += "jobs = 2\n";
+        }
         for default in ["pattern = \"*.zip\"", "settle = \"0s\""] {
             let key = default.split(' ').next().expect("a key");
             if !lines.lines().any(|line| line.starts_with(key)) {

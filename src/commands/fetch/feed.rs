@@ -21,6 +21,8 @@ pub struct Feed {
     span: Range<u64>,
     sender: mpsc::Sender<(Block, Range<usize>)>,
     ended_well: Arc<AtomicBool>,
+    /// Whoever unpacks has enough to do: the network is not what is waited for.
+    is_full: Arc<AtomicBool>,
 }
 
 /// What a feed's other end makes of a block.
@@ -68,6 +70,7 @@ pub fn feed(span: Range<u64>) -> (Feed, Arriving) {
         span,
         sender,
         ended_well,
+        is_full: Arc::default(),
     };
     (feed, arriving)
 }
@@ -75,6 +78,11 @@ pub fn feed(span: Range<u64>) -> (Feed, Arriving) {
 impl Feed {
     pub fn span(&self) -> Range<u64> {
         self.span.clone()
+    }
+
+    /// Whether the download waits for whoever unpacks, rather than for the network.
+    pub fn is_full(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_full)
     }
 
     /// Hands on what of a block belongs to the span; waits while enough is under way.
@@ -87,7 +95,10 @@ impl Feed {
         if part.is_empty() && !self.sender.is_closed() {
             return Fed::Taken;
         }
-        match self.sender.send((Arc::clone(block), part)).await {
+        self.is_full.store(true, Ordering::Relaxed);
+        let sent = self.sender.send((Arc::clone(block), part)).await;
+        self.is_full.store(false, Ordering::Relaxed);
+        match sent {
             Ok(()) => Fed::Taken,
             Err(_) if self.ended_well.load(Ordering::Acquire) => Fed::Enough,
             Err(_) => Fed::GivenUp,

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::look::{Contents, HERE, contents as look_again, judged};
+use super::look::{Contents, contents as look_again, judged_here};
 use super::{Place, Unpacked};
 use crate::archive::Found;
 use crate::commands::Job;
@@ -49,10 +49,9 @@ pub fn begin(contents: &Contents, archive: &str, job: &Job<'_>) -> Outcome<(Feed
 
 fn unpack(found: &Found, arriving: Arriving, mut out: File, run: &Run) -> Outcome<(u64, File)> {
     let ended_well = arriving.ended_well();
-    let here = |problem| judged(problem, HERE);
-    let mut inside = found.over(arriving).map_err(here)?;
+    let mut inside = found.over(arriving).map_err(judged_here)?;
     let unpacked = inside.unpack(&mut out, |_| {}, || run.stop.is_cancelled());
-    let bytes = unpacked.map_err(here)?;
+    let bytes = unpacked.map_err(judged_here)?;
     ended_well.store(true, Ordering::Release);
     Ok((bytes, out))
 }

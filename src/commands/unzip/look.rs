@@ -102,6 +102,11 @@ pub(super) fn gate<R: Read + Seek>(
     })
 }
 
+/// What is wrong with an archive whose bytes are here, or were on their way.
+pub fn judged_here(problem: Problem) -> Failed {
+    judged(problem, HERE)
+}
+
 pub(super) fn judged(problem: Problem, verdicts: (Verdict, Verdict)) -> Failed {
     broken(problem.judged(verdicts.0, verdicts.1))
 }

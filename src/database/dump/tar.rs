@@ -61,7 +61,7 @@ fn block(file: &File, at: u64) -> io::Result<[u8; BLOCK]> {
 }
 
 /// Octal digits, or for 8 GiB and more the number itself, most significant byte first.
-fn size(header: &[u8]) -> Option<u64> {
+pub(super) fn size(header: &[u8]) -> Option<u64> {
     let field = &header[124..136];
     match field {
         [0x80, 0, 0, 0, number @ ..] => Some(u64::from_be_bytes(number.try_into().ok()?)),

@@ -43,6 +43,8 @@ pub(super) struct Flow {
     bytes: AtomicU64,
     /// The feeder has something that it can't get rid of, rather than waiting for more itself.
     writing: AtomicBool,
+    /// How often the dump's source has said that it is still at it.
+    beats: AtomicU64,
     /// The feeder went away in the middle.
     abandoned: AtomicBool,
 }
@@ -70,7 +72,21 @@ impl Pipe {
     }
 }
 
+/// Says that the dump's source is still at it, within bounds of its own, although no bytes come: that is no stall of the load.
+#[derive(Debug, Clone)]
+pub struct Pulse(Arc<Flow>);
+
+impl Pulse {
+    pub fn beat(&self) {
+        self.0.beats.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Feeder {
+    pub fn pulse(&self) -> Pulse {
+        Pulse(Arc::clone(&self.flow))
+    }
+
     /// That was the whole dump, and it was proven.
     pub fn finish(mut self) {
         self.over = true;
@@ -107,8 +123,9 @@ impl Drop for Feeder {
 }
 
 impl Flow {
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// Differs where anything has moved on the way to pg_restore.
+    pub fn moved(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed) + self.beats.load(Ordering::Relaxed)
     }
 
     pub fn is_dry(&self) -> bool {

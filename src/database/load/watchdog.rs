@@ -47,7 +47,7 @@ pub struct Moved {
 
 impl Moved {
     fn so_far(&self) -> (u64, u64) {
-        let fed = self.flow.as_ref().map_or(0, |flow| flow.bytes());
+        let fed = self.flow.as_ref().map_or(0, |flow| flow.moved());
         (self.lines.load(Ordering::Relaxed), fed)
     }
 
