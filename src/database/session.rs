@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::{FromSql, ToSql};
@@ -177,18 +178,38 @@ impl Session {
         Ok(statement.columns().len())
     }
 
-    /// Rows as the server writes them, whatever their types; None is NULL.
-    pub async fn text_rows(&self, sql: &str) -> Outcome<Vec<Vec<Option<String>>>> {
-        let messages = self.bounded(sql, self.client.simple_query(sql)).await?;
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
-                    .map(|index| row.try_get(index).ok().flatten().map(str::to_owned))
-                    .collect(),
-            ),
-            _ => None,
-        });
-        Ok(rows.collect())
+    /// The first rows as the server writes them, whatever their types; None is NULL.
+    ///
+    /// With `most` rows it stops reading and cancels the statement. That may reach the server late and hit the next one:
+    /// close the session then.
+    pub async fn first_text_rows(
+        &self,
+        sql: &str,
+        most: usize,
+    ) -> Outcome<Vec<Vec<Option<String>>>> {
+        self.bounded(sql, self.read_first(sql, most)).await
+    }
+
+    async fn read_first(
+        &self,
+        sql: &str,
+        most: usize,
+    ) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
+        let mut messages = pin!(self.client.simple_query_raw(sql).await?);
+        let mut rows = Vec::new();
+        while let Some(message) = messages.next().await {
+            let SimpleQueryMessage::Row(row) = message? else {
+                continue;
+            };
+            let values = (0..row.len()).map(|index| row.try_get(index).ok().flatten());
+            rows.push(values.map(|value| value.map(str::to_owned)).collect());
+            if rows.len() == most {
+                let cancelled = timeout(CANCEL_DEADLINE, self.canceller()).await;
+                tracing::debug!(?cancelled, "cancelled a statement that gives more rows");
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     /// Waits for a statement until the deadline, cancels it on the server then, and says how it really ended.

@@ -157,7 +157,7 @@ async fn watch(
             }
         };
         while !stop.load(Ordering::Relaxed) {
-            match session.text_rows("select v from public.t").await {
+            match session.first_text_rows("select v from public.t", 2).await {
                 Ok(found) => {
                     let row = found.first().and_then(|row| row[0].clone());
                     rows.push(row.unwrap_or_else(|| "no row".to_owned()));
