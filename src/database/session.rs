@@ -1,5 +1,6 @@
 //! One session: each statement has a deadline, is cancelled on the server when it passes, and its error has a verdict.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -9,10 +10,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::remarks::{Remarked, Remarks};
 use super::sqlstate::{judge, judged};
 use crate::escape::said;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -27,6 +30,7 @@ pub struct Session {
     client: Client,
     tls: Option<MakeRustlsConnect>,
     driver: Option<JoinHandle<()>>,
+    remarks: Remarked,
     deadline: Duration,
     /// Statements that were begun and whose end nobody has seen yet.
     in_flight: AtomicUsize,
@@ -70,13 +74,14 @@ async fn farewell(driver: JoinHandle<()>) {
 impl Session {
     pub(super) fn new(
         client: Client,
-        driver: JoinHandle<()>,
+        (driver, remarks): (JoinHandle<()>, Remarked),
         tls: Option<MakeRustlsConnect>,
     ) -> Self {
         Self {
             client,
             tls,
             driver: Some(driver),
+            remarks,
             deadline: STATEMENT_DEADLINE,
             in_flight: AtomicUsize::new(0),
             version_num: 0,
@@ -151,6 +156,25 @@ impl Session {
         self.bounded(sql, self.client.query(sql, params)).await
     }
 
+    /// Hands over one row after the other, without ever holding them all.
+    pub async fn for_each(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&Row) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let reading = async {
+            let none: [&str; 0] = [];
+            let mut rows = pin!(self.client.query_raw(sql, none).await?);
+            while let Some(row) = rows.next().await {
+                if let Err(failed) = take(&row?) {
+                    return Ok(Err(failed));
+                }
+            }
+            Ok(Ok(()))
+        };
+        self.bounded(sql, reading).await?
+    }
+
     pub async fn query_one(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Outcome<Row> {
         self.bounded(sql, self.client.query_one(sql, params)).await
     }
@@ -170,6 +194,22 @@ impl Session {
     /// One or several statements without results; several are one transaction, unless they say otherwise.
     pub async fn batch(&self, sql: &str) -> Outcome<()> {
         self.bounded(sql, self.client.batch_execute(sql)).await
+    }
+
+    /// One statement whose results nobody wants; with its error, the character in it, from 1, that the server points to.
+    pub async fn statement(&self, sql: &str) -> Result<(), (Option<usize>, Failed)> {
+        let place = Cell::new(None);
+        let running = async {
+            let ended = self.client.batch_execute(sql).await;
+            ended.inspect_err(|error| place.set(place_of(error)))
+        };
+        let outcome = self.bounded(sql, running).await;
+        outcome.map_err(|failed| (place.get(), failed))
+    }
+
+    /// What the server has remarked in this session so far.
+    pub fn remarks(&self) -> Remarks {
+        self.remarks.so_far()
     }
 
     /// How many columns the one statement in `sql` gives; several statements are an error. Nothing is run.
@@ -261,6 +301,13 @@ impl Session {
                 None => token.cancel_query(NoTls).await,
             }
         }
+    }
+}
+
+fn place_of(error: &tokio_postgres::Error) -> Option<usize> {
+    match error.as_db_error()?.position()? {
+        ErrorPosition::Original(place) => usize::try_from(*place).ok(),
+        ErrorPosition::Internal { .. } => None,
     }
 }
 
