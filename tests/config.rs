@@ -197,6 +197,17 @@ fn values_of_a_wrong_kind_are_named_one_by_one() {
             "checks[0].sql: needs one of at_least, at_most, equals, newer_than, at_least_of_live, has 0",
         ),
         (
+            "owner = \"target\"",
+            "owner: \"target\" is not supported by this version, only \"keep\"",
+        ),
+    ];
+    each_is_named(&table);
+}
+
+#[test]
+fn wrong_values_of_what_is_compared_with_live_are_named_one_by_one() {
+    each_is_named(&[
+        (
             "checks = [{ sql = \"select 1\", at_least_of_live = \"80\" }]",
             "checks[0].at_least_of_live: \"80\" is no share like \"80%\", more than 0% and 100% at most",
         ),
@@ -225,11 +236,10 @@ fn values_of_a_wrong_kind_are_named_one_by_one() {
             "after_load: is a string, must be an array of strings",
         ),
         ("after_load = [\"\"]", "after_load: has an empty name"),
-        (
-            "owner = \"target\"",
-            "owner: \"target\" is not supported by this version, only \"keep\"",
-        ),
-    ];
+    ]);
+}
+
+fn each_is_named(table: &[(&str, &str)]) {
     for (setting, complaint) in table {
         let found = complaints(&format!("{GOOD}{setting}\n"));
 

@@ -61,7 +61,7 @@ fn a_loss_is_told_in_report_and_text_and_the_data_goes_live() {
     assert!(
         ran.stdout.lines().all(|line| line.chars().count() <= 80
             || line.contains("SHA-256")
-            || line.contains("/")),
+            || line.contains('/')),
         "{ran}"
     );
     assert_eq!(report["tables"][0]["name"], "audit");
