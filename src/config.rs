@@ -190,6 +190,13 @@ pub enum Method {
     InPlace,
 }
 
+/// What happens where the live database has what the new one would not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostObjects {
+    Warn,
+    Refuse,
+}
+
 /// What happens at the swap to sessions that others have in the live database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
@@ -229,6 +236,9 @@ pub struct Restore {
     pub contents: Contents,
     /// From the store through to pg_restore, without a file.
     pub stream: bool,
+    /// SQL files that run in the scratch database before the checks.
+    pub after_load: Vec<PathBuf>,
+    pub lost_objects: LostObjects,
     pub stall: Duration,
     pub sessions: Sessions,
     pub sessions_timeout: Duration,
@@ -278,6 +288,8 @@ pub enum Expectation {
     Equals(String),
     /// The check's value is a timestamp, no older than this by the server's clock.
     NewerThan(Duration),
+    /// At least so many percent of what the same statement gives in the live database; more than 0, 100 at most.
+    AtLeastOfLive(f64),
 }
 
 /// `[notify]`.

@@ -3,6 +3,7 @@
 //! Written anew at every step, so that a killed run leaves a true record; `done` is set only by the last step.
 //! The field names are a contract with consumers; they ignore what they don't know.
 
+mod compared;
 mod history;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
 pub use self::history::{NewestFirst, current_step, file, history, newest_first, rewrite};
 use crate::durable;
 use crate::run::{Noted, Run};
@@ -134,6 +136,9 @@ pub struct Record {
     pub database: Option<DatabaseFacts>,
     pub steps: Vec<StepRecord>,
     pub checks: Vec<CheckResult>,
+    /// `lost`, `tables` and `table_totals`.
+    #[serde(flatten)]
+    pub compared: Compared,
     pub notified: Vec<Notified>,
     pub warnings: Vec<String>,
     /// What a dry run found that the real one would do; only in a dry run.
@@ -215,6 +220,7 @@ impl Report {
             database: None,
             steps: Vec::new(),
             checks: Vec::new(),
+            compared: Compared::default(),
             notified: Vec::new(),
             warnings: Vec::new(),
             plan: Vec::new(),
@@ -433,9 +439,11 @@ impl Report {
             dump,
             database,
             checks,
+            compared,
             plan,
             ..
         } = &mut *noted;
+        self.record.compared.clone_from(compared);
         self.record.plan.clone_from(plan);
         self.record.warnings.clone_from(warnings);
         self.record.archive.clone_from(archive);

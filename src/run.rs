@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::Journal;
 use crate::output::Progress;
-use crate::report::{ArchiveFacts, CheckResult, DatabaseFacts, DumpFacts};
+use crate::report::{
+    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DumpFacts, Lost, TableRows, TableTotals,
+};
 
 /// `20261120-020000-7f3a`: UTC and four random hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +89,7 @@ pub struct Noted {
     pub dump: Option<DumpFacts>,
     pub database: Option<DatabaseFacts>,
     pub checks: Vec<CheckResult>,
+    pub compared: Compared,
     /// Lines of a dry run's plan.
     pub plan: Vec<String>,
     /// Bytes that the current step moved.
@@ -130,6 +133,17 @@ impl Notes {
 
     pub fn check(&self, result: CheckResult) {
         self.lock().checks.push(result);
+    }
+
+    pub fn lost(&self, lost: Vec<Lost>) {
+        self.lock().compared.lost = lost;
+    }
+
+    /// Rows by the statistics, in the order in which they are shown.
+    pub fn tables(&self, tables: Vec<TableRows>, totals: TableTotals) {
+        let mut noted = self.lock();
+        noted.compared.tables = tables;
+        noted.compared.table_totals = Some(totals);
     }
 
     pub fn bytes(&self, bytes: u64) {

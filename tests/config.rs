@@ -196,14 +196,81 @@ fn values_of_a_wrong_kind_are_named_one_by_one() {
         ),
         (
             "checks = [{ sql = \"select 1\" }]",
-            "checks[0].sql: needs one of at_least, at_most, equals, newer_than, has 0",
+            "checks[0].sql: needs one of at_least, at_most, equals, newer_than, at_least_of_live, has 0",
         ),
     ];
+    each_is_named(&table);
+}
+
+#[test]
+fn wrong_values_of_what_is_compared_with_live_are_named_one_by_one() {
+    each_is_named(&[
+        (
+            "checks = [{ sql = \"select 1\", at_least_of_live = \"80\" }]",
+            "checks[0].at_least_of_live: \"80\" is no share like \"80%\", more than 0% and 100% at most",
+        ),
+        (
+            "checks = [{ sql = \"select 1\", at_least_of_live = \"0%\" }]",
+            "checks[0].at_least_of_live: \"0%\" is no share like \"80%\", more than 0% and 100% at most",
+        ),
+        (
+            "checks = [{ sql = \"select 1\", at_least_of_live = \"101%\" }]",
+            "checks[0].at_least_of_live: \"101%\" is no share like \"80%\", more than 0% and 100% at most",
+        ),
+        (
+            "checks = [{ sql = \"select 1\", at_least_of_live = \"nan%\" }]",
+            "checks[0].at_least_of_live: \"nan%\" is no share like \"80%\", more than 0% and 100% at most",
+        ),
+        (
+            "checks = [{ sql = \"select 1\", at_least_of_live = 80 }]",
+            "checks[0].at_least_of_live: is a number, must be a string in quotes",
+        ),
+        (
+            "lost_objects = \"ignore\"",
+            "lost_objects: \"ignore\" is unknown; known: warn, refuse",
+        ),
+        (
+            "after_load = \"grants.sql\"",
+            "after_load: is a string, must be an array of strings",
+        ),
+        ("after_load = [\"\"]", "after_load: has an empty name"),
+    ]);
+}
+
+fn each_is_named(table: &[(&str, &str)]) {
     for (setting, complaint) in table {
         let found = complaints(&format!("{GOOD}{setting}\n"));
 
         assert_eq!(found, [format!("line 17: restores.erp.{complaint}")]);
     }
+}
+
+#[test]
+fn what_needs_the_old_data_beside_the_new_is_refused_in_place() {
+    let settings = "method = \"in-place\"\nafter_load = [\"grants.sql\"]\nlost_objects = \"refuse\"\n\
+                    checks = [{ sql = \"select 1\", at_least_of_live = \"80%\" }]\n";
+    assert_eq!(
+        complaints(&format!("{GOOD}{settings}")),
+        [
+            "line 18: restores.erp.after_load: runs in the scratch database, and `method = \"in-place\"` has none",
+            "line 19: restores.erp.lost_objects: can't be \"refuse\" with `method = \"in-place\"`: the live database is changed before anything is known",
+            "line 20: restores.erp.checks: at_least_of_live needs the old data beside the new, and `method = \"in-place\"` has overwritten it",
+        ]
+    );
+}
+
+#[test]
+fn the_files_of_after_load_lie_beside_the_configuration() {
+    let config = read(&format!(
+        "{GOOD}after_load = [\"grants.sql\", \"/srv/views.sql\"]\n"
+    ))
+    .expect("it is right");
+    let files: Vec<_> = config.restores[0]
+        .after_load
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    assert_eq!(files, ["/etc/backupctl/grants.sql", "/srv/views.sql"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What a restore stands on: sessions, the preflight, the scratch database, the catalog and the checks, on a real server.
 
+mod after_load;
 mod analyze;
 mod catalog;
 mod checks;
 mod connection;
+mod counts;
+mod lost;
 mod preflight;
 mod scratch;
 mod tls;

@@ -9,6 +9,7 @@ mod hooks;
 mod in_place;
 mod keeping;
 mod logs;
+mod lost;
 mod names;
 mod network;
 mod owners;

@@ -5,16 +5,18 @@
 
 mod contents;
 mod plan;
+mod prove;
 
 use std::path::Path;
 
 pub use self::plan::{Suited, plan, sessions_in_words, suits};
+pub use self::prove::scripts;
+use self::prove::{after_load, check};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
 use crate::config::{Method, Owner, Restore};
 use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
-use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
 use crate::database::dump::{Selection, Toc};
 use crate::database::load::{self, Input, Load, Select};
@@ -47,6 +49,7 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
         mail: notify,
     };
     perform(app, restore, order, async |job, report| {
+        scripts(job)?;
         let reached = async {
             super::reach::database(job).await?;
             if app.options.dry_run {
@@ -267,9 +270,12 @@ pub async fn prove(
 ) -> Outcome<()> {
     let session = connection::connect(login, &scratch.name).await?;
     let counted = catalog::compare(&session, promised).await?;
+    // Before the statistics, which cover what the files make.
+    let added = after_load(login, &scratch.name, job).await?;
     job.run.progress.note("gathering statistics");
     analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
-    job.run.notes.message(counted.to_string());
+    let told: Vec<String> = [counted.to_string()].into_iter().chain(added).collect();
+    job.run.notes.message(told.join("; "));
     session.close().await;
     Ok(())
 }
@@ -283,22 +289,4 @@ pub fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
         name: entry.tag.to_string(),
     });
     listed.collect()
-}
-
-/// The configured checks, in the scratch database.
-pub async fn check(restored: &Restored, job: &Job<'_>) -> Outcome<()> {
-    let checks = &job.restore.checks;
-    if checks.is_empty() {
-        job.run.notes.message("none configured");
-        return Ok(());
-    }
-    checks::check(
-        &login(job),
-        &restored.scratch.name,
-        checks,
-        job.restore.stall,
-        &job.run,
-    )
-    .await
-    .map_err(lost_on_the_way)
 }

@@ -19,6 +19,7 @@ pub async fn command(app: &App, job: &Restore, which: &Which) -> Record {
         mail: true,
     };
     perform(app, job, order, async |job, report| {
+        restore::scripts(job)?;
         if app.options.dry_run {
             plan(job, which, report).await
         } else {

@@ -9,7 +9,7 @@ use super::contents::contents;
 use super::read::named;
 use super::section::Section;
 use super::units::{parse_duration, parse_size};
-use super::{Check, Expectation, Method, MinSize, Restore, Sessions};
+use super::{Check, Expectation, LostObjects, Method, MinSize, Restore, Sessions};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -50,6 +50,8 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         jobs: jobs(&mut section, stream),
         stream,
         contents: contents(&mut section),
+        after_load: section.files("after_load"),
+        lost_objects: lost_objects(&mut section),
         stall: section.duration("stall", 10 * MINUTE),
         sessions: section.choice("sessions", &sessions, Sessions::Terminate),
         sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
@@ -71,7 +73,6 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
 
 /// Settings of the contract of which only the default is there yet.
 fn not_yet(section: &mut Section<'_>) {
-    section.only("after_load", "[]");
     section.only("drop_previous", "\"after-swap\"");
     section.only("swap", "\"now\"");
 }
@@ -82,6 +83,9 @@ fn judge(section: &Section<'_>, restore: &Restore) {
     }
     if restore.stream {
         judge_stream(section, restore);
+    }
+    if restore.method == Method::InPlace {
+        judge_in_place(section, restore);
     }
 }
 
@@ -105,6 +109,31 @@ fn judge_stream(section: &Section<'_>, restore: &Restore) {
             "not with `method = \"in-place\"`: its transaction would be committed before the archive's checksum is proven",
         );
     }
+}
+
+/// What needs a scratch database beside the live one.
+fn judge_in_place(section: &Section<'_>, restore: &Restore) {
+    if !restore.after_load.is_empty() {
+        let text = "runs in the scratch database, and `method = \"in-place\"` has none";
+        section.problem("after_load", text);
+    }
+    if restore.lost_objects == LostObjects::Refuse {
+        let text = "can't be \"refuse\" with `method = \"in-place\"`: the live database is changed before anything is known";
+        section.problem("lost_objects", text);
+    }
+    let of_live = |check: &Check| matches!(check.expect, Expectation::AtLeastOfLive(_));
+    if restore.checks.iter().any(of_live) {
+        let text = "at_least_of_live needs the old data beside the new, and `method = \"in-place\"` has overwritten it";
+        section.problem("checks", text);
+    }
+}
+
+fn lost_objects(section: &mut Section<'_>) -> LostObjects {
+    section.choice(
+        "lost_objects",
+        &[("warn", LostObjects::Warn), ("refuse", LostObjects::Refuse)],
+        LostObjects::Warn,
+    )
 }
 
 fn count(section: &mut Section<'_>, key: &'static str, default: u64) -> usize {
@@ -183,7 +212,13 @@ fn min_size(section: &mut Section<'_>) -> MinSize {
 }
 
 fn check(mut section: Section<'_>) -> Option<Check> {
-    const WAYS: [&str; 4] = ["at_least", "at_most", "equals", "newer_than"];
+    const WAYS: [&str; 5] = [
+        "at_least",
+        "at_most",
+        "equals",
+        "newer_than",
+        "at_least_of_live",
+    ];
     let sql = section.required_text("sql", "select count(*) from users");
     let given = WAYS.iter().filter(|way| section.has(way)).count();
     if given != 1 {
@@ -199,8 +234,25 @@ fn check(mut section: Section<'_>) -> Option<Check> {
         section
             .has("newer_than")
             .then(|| Expectation::NewerThan(section.duration("newer_than", Duration::ZERO))),
+        percent(&mut section).map(Expectation::AtLeastOfLive),
     ];
     section.finish();
     let expect = expect.into_iter().flatten().next()?;
     Some(Check { sql, expect })
+}
+
+/// `"80%"`.
+fn percent(section: &mut Section<'_>) -> Option<f64> {
+    let text = section.text("at_least_of_live")?;
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
+    let percent = number.filter(|percent| *percent > 0.0 && *percent <= 100.0);
+    if percent.is_none() {
+        section.problem(
+            "at_least_of_live",
+            &format!("{text:?} is no share like \"80%\", more than 0% and 100% at most"),
+        );
+    }
+    percent
 }

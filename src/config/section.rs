@@ -245,6 +245,15 @@ impl<'a> Section<'a> {
         self.text(key).map(|text| self.directory.join(text))
     }
 
+    /// A list of files, as [`Section::file`].
+    pub fn files(&mut self, key: &'static str) -> Vec<PathBuf> {
+        let names = self.texts(key);
+        if names.iter().any(String::is_empty) {
+            self.problem(key, "has an empty name");
+        }
+        names.iter().map(|name| self.directory.join(name)).collect()
+    }
+
     pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

@@ -2,18 +2,22 @@
 //!
 //! All are run, so that the report shows every value; any that does not hold fails the restore.
 
+mod judge;
+
 use std::time::Duration;
 
+use self::judge::{Judged, against_live, expected, judge};
 use super::connection::{Login, Session, column, connect};
 use crate::config::{Check, Expectation};
 use crate::escape::said;
 use crate::report::CheckResult;
 use crate::run::Run;
-use crate::verdict::{Explain, Failed, Outcome, Verdict};
+use crate::verdict::{Failed, Outcome, Verdict};
 
 /// Runs all checks in the scratch database, and notes each result in the report.
 ///
-/// `login.settings.name` is the live database, whose `search_path` the checks see; `deadline` is for each check.
+/// `login.settings.name` is the live database, whose `search_path` the checks see, and which is asked as well where a check
+/// compares with it; `deadline` is for each statement.
 ///
 /// # Errors
 /// `failed`: which checks don't hold, with their values; `network` and the like where they could not be asked.
@@ -27,12 +31,12 @@ pub async fn check(
     if checks.is_empty() {
         return Ok(());
     }
-    let session = connect(login, scratch).await?.with_deadline(deadline);
-    as_the_application_sees_it(&session, &login.settings.name).await?;
+    let mut incoming = Place::new(login, scratch, deadline);
+    let mut live = Place::new(login, &login.settings.name, deadline);
     let mut broken = Vec::new();
     for check in checks {
         run.progress.note(&format!("check `{}`", said(&check.sql)));
-        let result = one(&session, check).await?;
+        let result = one(&mut incoming, &mut live, check).await?;
         if !result.ok {
             broken.push(format!(
                 "`{}` is {}, expected {}",
@@ -43,7 +47,8 @@ pub async fn check(
         }
         run.notes.check(result);
     }
-    session.close().await;
+    incoming.close().await;
+    live.close().await;
     if broken.is_empty() {
         return Ok(());
     }
@@ -54,11 +59,105 @@ pub async fn check(
     .hint("the live database was left as it was; look at what the archive's maker dumped, or correct the check"))
 }
 
-/// The scratch database has none of live's settings yet; a check wants its search path and the server's time zone.
-async fn as_the_application_sees_it(session: &Session, live: &str) -> Outcome<()> {
-    session
-        .batch("RESET search_path; RESET TimeZone; SET default_transaction_read_only = on")
-        .await?;
+/// A database that statements of checks are asked in, by a session that is opened when it is needed.
+struct Place<'a> {
+    login: &'a Login,
+    database: &'a str,
+    deadline: Duration,
+    session: Option<Session>,
+}
+
+/// What a statement gave.
+enum Value {
+    Text(String),
+    /// Not one value, in words: `no row`.
+    Other(String),
+}
+
+impl<'a> Place<'a> {
+    fn new(login: &'a Login, database: &'a str, deadline: Duration) -> Self {
+        Self {
+            login,
+            database,
+            deadline,
+            session: None,
+        }
+    }
+
+    async fn session(&mut self) -> Outcome<&Session> {
+        let session = if let Some(session) = self.session.take() {
+            session
+        } else {
+            self.open().await?
+        };
+        Ok(self.session.insert(session))
+    }
+
+    async fn open(&self) -> Outcome<Session> {
+        let session = connect(self.login, self.database).await?;
+        let session = session.with_deadline(self.deadline);
+        as_the_application_sees_it(&session, &self.login.settings.name).await?;
+        session
+            .batch("SET default_transaction_read_only = on")
+            .await?;
+        Ok(session)
+    }
+
+    /// An error that is no answer, because nobody was there to give one, is a `network` one.
+    async fn value(&mut self, sql: &str) -> Outcome<Value> {
+        let session = self.session().await?;
+        session.batch("BEGIN READ ONLY").await?;
+        let value = match value_within(session, sql).await {
+            Ok(Some(value)) => value,
+            Ok(None) => {
+                // Its cancellation may still be on the way, and would hit the next statement.
+                self.close().await;
+                return Ok(Value::Other("more than one row".into()));
+            }
+            Err(failed) if session.is_closed() => {
+                return Err(Failed {
+                    verdict: Verdict::Network,
+                    ..failed
+                });
+            }
+            Err(failed) => {
+                session.batch("ROLLBACK").await?;
+                return Err(failed);
+            }
+        };
+        session.batch("ROLLBACK").await?;
+        Ok(value)
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+}
+
+/// None: more than one row.
+async fn value_within(session: &Session, sql: &str) -> Outcome<Option<Value>> {
+    // Asked first, because it refuses several statements in one, which could end the read-only transaction.
+    let columns = session.columns_of(sql).await?;
+    if columns != 1 {
+        let what = format!("{columns} columns instead of one");
+        return Ok(Some(Value::Other(what)));
+    }
+    let rows = session.first_text_rows(sql, 2).await?;
+    Ok(match rows.as_slice() {
+        [] => Some(Value::Other("no row".into())),
+        [row] => Some(match row.first() {
+            Some(Some(text)) => Value::Text(text.clone()),
+            _ => Value::Other("null".into()),
+        }),
+        _ => None,
+    })
+}
+
+/// The scratch database has none of live's settings yet; what is the operator's wants its search path and the server's time zone.
+pub(super) async fn as_the_application_sees_it(session: &Session, live: &str) -> Outcome<()> {
+    session.batch("RESET search_path; RESET TimeZone").await?;
     let rows = session
         .query(
             "SELECT entry FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase,
@@ -82,185 +181,56 @@ async fn as_the_application_sees_it(session: &Session, live: &str) -> Outcome<()
     Ok(())
 }
 
-async fn one(session: &Session, check: &Check) -> Outcome<CheckResult> {
-    let outcome = value(session, &check.sql).await;
-    if session.is_closed() {
-        return Err(outcome
-            .err()
-            .unwrap_or_else(|| Failed::new(Verdict::Network, "the connection was closed")))
-        .context(format!("check `{}`", said(&check.sql)));
-    }
-    let (found, ok) = match outcome {
-        Ok(Value::Text(text)) => judge(session, &text, &check.expect).await?,
-        Ok(Value::Other(what)) => (what, false),
+async fn one(
+    incoming: &mut Place<'_>,
+    live: &mut Place<'_>,
+    check: &Check,
+) -> Outcome<CheckResult> {
+    let asked = match incoming.value(&check.sql).await {
+        Ok(value) => answered(incoming, live, check, value).await,
+        Err(failed) => Err(failed),
+    };
+    let judged = match asked {
+        Ok(judged) => judged,
         // One that could not be run because nobody answered is no verdict on the data.
-        Err(failed) if failed.verdict == Verdict::Network => return Err(failed),
-        Err(failed) => (format!("an error: {}", failed.message()), false),
+        Err(failed) if failed.verdict == Verdict::Network => {
+            return Err(failed.context(format!("check `{}`", said(&check.sql))));
+        }
+        Err(failed) => Judged::broken(
+            expected(&check.expect),
+            format!("an error: {}", failed.message()),
+        ),
     };
     Ok(CheckResult {
         sql: check.sql.clone(),
-        expected: expected(&check.expect),
-        found,
-        ok,
+        expected: judged.expected,
+        found: judged.found,
+        ok: judged.ok,
     })
 }
 
-/// What a statement gave.
-enum Value {
-    Text(String),
-    /// Not one value, in words: `no row`.
-    Other(String),
-}
-
-async fn value(session: &Session, sql: &str) -> Outcome<Value> {
-    session.batch("BEGIN READ ONLY").await?;
-    let outcome = value_within(session, sql).await;
-    // After a lost connection there is nothing to roll back, and the first error says it.
-    let ended = session.batch("ROLLBACK").await;
-    let value = outcome?;
-    ended?;
-    Ok(value)
-}
-
-async fn value_within(session: &Session, sql: &str) -> Outcome<Value> {
-    // Asked first, because it refuses several statements in one, which could end the read-only transaction.
-    let columns = session.columns_of(sql).await?;
-    if columns != 1 {
-        return Ok(Value::Other(format!("{columns} columns instead of one")));
-    }
-    let rows = session.text_rows(sql).await?;
-    Ok(match rows.as_slice() {
-        [] => Value::Other("no row".into()),
-        [row] => match row.first() {
-            Some(Some(text)) => Value::Text(text.clone()),
-            _ => Value::Other("null".into()),
-        },
-        rows => Value::Other(format!("{} rows instead of one", rows.len())),
-    })
-}
-
-/// The value in words, and whether it is as expected.
-async fn judge(session: &Session, text: &str, expect: &Expectation) -> Outcome<(String, bool)> {
-    let number = text.trim().parse::<f64>().ok().filter(|n| !n.is_nan());
-    let compared = |holds: fn(f64, f64) -> bool, limit: f64| match number {
-        Some(number) => (said(text), holds(number, limit)),
-        None => (format!("`{}`, which is no number", said(text)), false),
-    };
-    Ok(match expect {
-        Expectation::AtLeast(limit) => compared(|number, limit| number >= limit, *limit),
-        Expectation::AtMost(limit) => compared(|number, limit| number <= limit, *limit),
-        Expectation::Equals(wanted) => (said(text), equal(text, wanted)),
-        Expectation::NewerThan(age) => newer(session, text, *age).await?,
-    })
-}
-
-/// Equal as text, or as numbers: `1` and `1.00`, but not two long integers that only a float can't tell apart.
-fn equal(found: &str, wanted: &str) -> bool {
-    if found == wanted {
-        return true;
-    }
-    let integers = (found.trim().parse::<i128>(), wanted.trim().parse::<i128>());
-    if let (Ok(found), Ok(wanted)) = integers {
-        return found == wanted;
-    }
-    match (found.trim().parse::<f64>(), wanted.trim().parse::<f64>()) {
-        // Both were written in decimal, by the server and by the operator, so equality is what is meant.
-        (Ok(found), Ok(wanted)) => found.total_cmp(&wanted).is_eq(),
-        _ => false,
-    }
-}
-
-/// By the server's clock; a time without a zone is in the server's own.
-async fn newer(session: &Session, text: &str, limit: Duration) -> Outcome<(String, bool)> {
-    let sql = "SELECT extract(epoch FROM clock_timestamp() - $1::text::timestamptz)::float8";
-    match session.query_one(sql, &[&text]).await {
-        Ok(row) => {
-            let seconds: f64 = column(&row, 0)?;
-            Ok((
-                format!("{}, {}", said(text), age(seconds)),
-                seconds <= limit.as_secs_f64(),
-            ))
+async fn answered(
+    incoming: &mut Place<'_>,
+    live: &mut Place<'_>,
+    check: &Check,
+    value: Value,
+) -> Outcome<Judged> {
+    match (value, &check.expect) {
+        (Value::Other(what), expect) => Ok(Judged::broken(expected(expect), what)),
+        (Value::Text(text), Expectation::AtLeastOfLive(percent)) => {
+            let now = in_live(live, &check.sql).await?;
+            against_live(incoming.session().await?, &text, &now, *percent).await
         }
+        (Value::Text(text), expect) => judge(incoming.session().await?, &text, expect).await,
+    }
+}
+
+/// Live's own value, or in words why there is none to compare with.
+async fn in_live(live: &mut Place<'_>, sql: &str) -> Outcome<Result<String, String>> {
+    match live.value(sql).await {
+        Ok(Value::Text(text)) => Ok(Ok(text)),
+        Ok(Value::Other(what)) => Ok(Err(format!("live gives {what}"))),
         Err(failed) if failed.verdict == Verdict::Network => Err(failed),
-        Err(_) => Ok((
-            format!("`{}`, which is no point in time", said(text)),
-            false,
-        )),
-    }
-}
-
-fn age(seconds: f64) -> String {
-    let whole = Duration::try_from_secs_f64(seconds.abs().floor()).unwrap_or_default();
-    let rounded = match whole.as_secs() {
-        seconds @ 172_800.. => Duration::from_secs(seconds / 3600 * 3600),
-        seconds @ 7200.. => Duration::from_secs(seconds / 60 * 60),
-        seconds => Duration::from_secs(seconds),
-    };
-    let direction = if seconds < 0.0 { "ahead" } else { "old" };
-    format!("{} {direction}", words(rounded))
-}
-
-fn expected(expect: &Expectation) -> String {
-    match expect {
-        Expectation::AtLeast(limit) => format!("at least {limit}"),
-        Expectation::AtMost(limit) => format!("at most {limit}"),
-        Expectation::Equals(wanted) => format!("equals {}", said(wanted)),
-        Expectation::NewerThan(age) => format!("newer than {}", words(*age)),
-    }
-}
-
-/// `2d`, `36h`, `1h 30m`: as a configuration would say it.
-fn words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds == 0 {
-        return "0s".into();
-    }
-    // A day and a half is what operators call 36 hours.
-    let days = if seconds.is_multiple_of(86_400) || seconds > 3 * 86_400 {
-        seconds / 86_400
-    } else {
-        0
-    };
-    let rest = seconds - days * 86_400;
-    let parts = [
-        (days, 'd'),
-        (rest / 3600, 'h'),
-        (rest / 60 % 60, 'm'),
-        (rest % 60, 's'),
-    ];
-    let shown = parts.iter().filter(|(count, _)| *count > 0);
-    let shown: Vec<String> = shown
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    shown.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expectations_are_said_in_words() {
-        assert_eq!(expected(&Expectation::AtLeast(1.0)), "at least 1");
-        assert_eq!(expected(&Expectation::AtMost(0.5)), "at most 0.5");
-        assert_eq!(expected(&Expectation::Equals("x".into())), "equals x");
-        for (seconds, text) in [
-            (172_800, "newer than 2d"),
-            (129_600, "newer than 36h"),
-            (5400, "newer than 1h 30m"),
-            (0, "newer than 0s"),
-        ] {
-            let expect = Expectation::NewerThan(Duration::from_secs(seconds));
-            assert_eq!(expected(&expect), text);
-        }
-    }
-
-    #[test]
-    fn numbers_are_equal_as_numbers_and_long_integers_exactly() {
-        assert!(equal("1.00", "1"));
-        assert!(equal("t", "t"));
-        assert!(!equal("9007199254740993", "9007199254740992"));
-        assert!(!equal("one", "1"));
-        assert!(!equal("NaN", "1"));
+        Err(failed) => Ok(Err(format!("live gives an error: {}", failed.message()))),
     }
 }

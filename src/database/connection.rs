@@ -12,6 +12,7 @@ use tokio_postgres::{AsyncMessage, Config, Connection, NoTls, Socket};
 use super::pooler;
 use super::quote::startup_option;
 pub use super::quote::{quote_identifier, quote_literal};
+use super::remarks::Remarked;
 pub use super::session::{Session, column};
 use super::sqlstate::judge;
 pub use super::sqlstate::judged;
@@ -213,20 +214,16 @@ async fn unmarked(config: &Config, attempt: &Attempt) -> Result<Session, tokio_p
 }
 
 /// Moves the connection's bytes until it ends; what the server remarks goes to the log.
-fn drive<S>(mut connection: Connection<Socket, S>) -> JoinHandle<()>
+fn drive<S>(mut connection: Connection<Socket, S>) -> (JoinHandle<()>, Remarked)
 where
     S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
 {
-    tokio::spawn(async move {
+    let remarked = Remarked::default();
+    let remarks = remarked.clone();
+    let driver = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notice(notice))) => {
-                    tracing::debug!(
-                        severity = notice.severity(),
-                        "server: {}",
-                        said(notice.message())
-                    );
-                }
+                Some(Ok(AsyncMessage::Notice(notice))) => remarks.note(&notice),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!("connection ended: {}", said(&error.to_string()));
@@ -235,5 +232,6 @@ where
                 None => return,
             }
         }
-    })
+    });
+    (driver, remarked)
 }

@@ -49,7 +49,7 @@ pub async fn instead_of_the_server(session: Option<&Session>) -> Failed {
 async fn behind(session: &Session) -> Option<String> {
     let sql = "SELECT coalesce(host(inet_server_addr()), 'a socket'), current_setting('port')";
     // Only a help to the operator: where it can't be asked the hint does without it.
-    let rows = session.text_rows(sql).await.ok()?;
+    let rows = session.first_text_rows(sql, 2).await.ok()?;
     let mut row = rows.into_iter().next()?.into_iter();
     let (host, port) = (row.next()??, row.next()??);
     Some(format!("{host}, port {port}"))

@@ -1,18 +1,22 @@
 //! One session: each statement has a deadline, is cancelled on the server when it passes, and its error has a verdict.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pooler::{self, MARKED};
+use super::remarks::{Remarked, Remarks};
 use super::sqlstate::{judge, judged};
 use crate::escape::said;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -33,6 +37,7 @@ pub struct Session {
     client: Client,
     tls: Option<MakeRustlsConnect>,
     driver: Option<JoinHandle<()>>,
+    remarks: Remarked,
     deadline: Duration,
     /// Statements that were begun and whose end nobody has seen yet.
     in_flight: AtomicUsize,
@@ -76,13 +81,14 @@ async fn farewell(driver: JoinHandle<()>) {
 impl Session {
     pub(super) fn new(
         client: Client,
-        driver: JoinHandle<()>,
+        (driver, remarks): (JoinHandle<()>, Remarked),
         tls: Option<MakeRustlsConnect>,
     ) -> Self {
         Self {
             client,
             tls,
             driver: Some(driver),
+            remarks,
             deadline: STATEMENT_DEADLINE,
             in_flight: AtomicUsize::new(0),
             version_num: 0,
@@ -96,7 +102,7 @@ impl Session {
         // protocol, since it may not keep a prepared statement where it was prepared.
         let facts =
             format!("SELECT {MARKED}, current_setting('server_version_num'), pg_backend_pid()");
-        let rows = self.text_rows(&facts).await?;
+        let rows = self.first_text_rows(&facts, 2).await?;
         let mut facts = rows.into_iter().next().unwrap_or_default().into_iter();
         if facts.next().flatten().as_deref() != Some("on") {
             return Err(pooler::instead_of_the_server(Some(&self)).await);
@@ -155,6 +161,25 @@ impl Session {
         self.bounded(sql, self.client.query(sql, params)).await
     }
 
+    /// Hands over one row after the other, without ever holding them all.
+    pub async fn for_each(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&Row) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let reading = async {
+            let none: [&str; 0] = [];
+            let mut rows = pin!(self.client.query_raw(sql, none).await?);
+            while let Some(row) = rows.next().await {
+                if let Err(failed) = take(&row?) {
+                    return Ok(Err(failed));
+                }
+            }
+            Ok(Ok(()))
+        };
+        self.bounded(sql, reading).await?
+    }
+
     pub async fn query_one(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Outcome<Row> {
         self.bounded(sql, self.client.query_one(sql, params)).await
     }
@@ -176,24 +201,60 @@ impl Session {
         self.bounded(sql, self.client.batch_execute(sql)).await
     }
 
+    /// One statement whose results nobody wants; with its error, the character in it, from 1, that the server points to.
+    pub async fn statement(&self, sql: &str) -> Result<(), (Option<usize>, Failed)> {
+        let place = Cell::new(None);
+        let running = async {
+            let ended = self.client.batch_execute(sql).await;
+            ended.inspect_err(|error| place.set(place_of(error)))
+        };
+        let outcome = self.bounded(sql, running).await;
+        outcome.map_err(|failed| (place.get(), failed))
+    }
+
+    /// What the server has remarked in this session so far.
+    pub fn remarks(&self) -> Remarks {
+        self.remarks.so_far()
+    }
+
     /// How many columns the one statement in `sql` gives; several statements are an error. Nothing is run.
     pub async fn columns_of(&self, sql: &str) -> Outcome<usize> {
         let statement = self.bounded(sql, self.client.prepare(sql)).await?;
         Ok(statement.columns().len())
     }
 
-    /// Rows as the server writes them, whatever their types; None is NULL.
-    pub async fn text_rows(&self, sql: &str) -> Outcome<Vec<Vec<Option<String>>>> {
-        let messages = self.bounded(sql, self.client.simple_query(sql)).await?;
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
-                    .map(|index| row.try_get(index).ok().flatten().map(str::to_owned))
-                    .collect(),
-            ),
-            _ => None,
-        });
-        Ok(rows.collect())
+    /// The first rows as the server writes them, whatever their types; None is NULL.
+    ///
+    /// With `most` rows it stops reading and cancels the statement. That may reach the server late and hit the next one:
+    /// close the session then.
+    pub async fn first_text_rows(
+        &self,
+        sql: &str,
+        most: usize,
+    ) -> Outcome<Vec<Vec<Option<String>>>> {
+        self.bounded(sql, self.read_first(sql, most)).await
+    }
+
+    async fn read_first(
+        &self,
+        sql: &str,
+        most: usize,
+    ) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
+        let mut messages = pin!(self.client.simple_query_raw(sql).await?);
+        let mut rows = Vec::new();
+        while let Some(message) = messages.next().await {
+            let SimpleQueryMessage::Row(row) = message? else {
+                continue;
+            };
+            let values = (0..row.len()).map(|index| row.try_get(index).ok().flatten());
+            rows.push(values.map(|value| value.map(str::to_owned)).collect());
+            if rows.len() == most {
+                let cancelled = timeout(CANCEL_DEADLINE, self.canceller()).await;
+                tracing::debug!(?cancelled, "cancelled a statement that gives more rows");
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     /// Waits for a statement until the deadline, cancels it on the server then, and says how it really ended.
@@ -245,6 +306,13 @@ impl Session {
                 None => token.cancel_query(NoTls).await,
             }
         }
+    }
+}
+
+fn place_of(error: &tokio_postgres::Error) -> Option<usize> {
+    match error.as_db_error()?.position()? {
+        ErrorPosition::Original(place) => usize::try_from(*place).ok(),
+        ErrorPosition::Internal { .. } => None,
     }
 }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::escaped_lines;
 use super::layout::{age_text, columns, duration_text, second, wrapped};
 use super::outcome::{Live, consequence, end_of, is_done, live, outcome};
+use super::tables::tables;
 use crate::config::format_bytes;
 use crate::escape::escaped;
 use crate::report::{ArchiveFacts, CheckResult, DatabaseFacts, DumpFacts, Record, StepRecord};
@@ -37,6 +38,7 @@ pub fn text(record: &Record, report_file: Option<&Path>) -> String {
             .map(|facts| database(facts, record)),
         steps(&record.steps),
         checks(&record.checks),
+        tables(&record.compared),
         warnings(&record.warnings),
         told(record),
         Some(run(record, report_file)),

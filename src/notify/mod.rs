@@ -6,6 +6,7 @@ pub mod email;
 mod layout;
 pub mod message;
 mod outcome;
+mod tables;
 mod tls;
 
 use crate::config::NotifyOn;

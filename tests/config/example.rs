@@ -74,7 +74,7 @@ fn checks(all: &[Commented]) -> String {
         .iter()
         .filter(|setting| setting.table == "[[restores.erp.checks]]")
         .partition(|setting| setting.key == "sql");
-    assert_eq!(ways.len(), 4, "{ways:?}");
+    assert_eq!(ways.len(), 5, "{ways:?}");
     let check = |way: &&Commented| format!("{}\n{}\n{}\n", way.table, sql[0].setting, way.setting);
     ways.iter().map(check).collect()
 }
@@ -96,7 +96,7 @@ fn the_example_parses_with_every_line_of_it_switched_on() {
 
     let config = read(&text).unwrap_or_else(|failed| panic!("{}\n{text}", failed.message()));
 
-    assert_eq!(config.restores[0].checks.len(), 4);
+    assert_eq!(config.restores[0].checks.len(), 5);
     assert_eq!(config.stores.len(), 2);
 }
 
@@ -148,7 +148,7 @@ fn every_setting_that_the_reader_knows_is_in_the_example() {
 
 /// The keys in calls such as `section.text("key")` and `glob(&mut section, "key")`.
 fn asked_for(source: &str) -> impl Iterator<Item = &str> {
-    const ASK: [&str; 16] = [
+    const ASK: [&str; 17] = [
         "text(",
         "texts(",
         "flag(",
@@ -158,6 +158,7 @@ fn asked_for(source: &str) -> impl Iterator<Item = &str> {
         "size(",
         "only(",
         "file(",
+        "files(",
         "secret(",
         "scalar(",
         "decimal(",

@@ -14,6 +14,15 @@ async fn checked(
     database: &str,
     checks: &[(&str, Expectation)],
 ) -> (Outcome<()>, Vec<CheckResult>) {
+    beside(database, database, checks).await
+}
+
+/// In `database`, where `live` is the live one.
+async fn beside(
+    live: &str,
+    database: &str,
+    checks: &[(&str, Expectation)],
+) -> (Outcome<()>, Vec<CheckResult>) {
     let pg = Postgres::shared();
     let dir = tempfile::tempdir().expect("the test's preparation works");
     let run = run(dir.path());
@@ -24,7 +33,7 @@ async fn checked(
             expect: expect.clone(),
         })
         .collect();
-    let login = pg.login(database, &run.id);
+    let login = pg.login(live, &run.id);
     let outcome = check(&login, database, &checks, Duration::from_secs(2), &run).await;
     let results = run.notes.lock().checks.clone();
     (outcome, results)
@@ -75,7 +84,7 @@ fn broken() -> Vec<(&'static str, Expectation, &'static str)> {
         (
             "select generate_series(1, 3)",
             Expectation::AtLeast(1.0),
-            "3 rows",
+            "more than one row",
         ),
         ("select 1, 2", Expectation::AtLeast(1.0), "2 columns"),
         ("select 'many'", Expectation::AtLeast(1.0), "no number"),
@@ -183,4 +192,154 @@ async fn a_lost_connection_is_no_verdict_on_the_data() {
         "{}",
         failed.message()
     );
+}
+
+#[tokio::test]
+async fn a_check_with_a_million_wide_rows_costs_neither_memory_nor_time_and_spoils_no_other() {
+    let pg = Postgres::shared();
+    let db = pg.database("checks");
+    let wide = "select repeat(n::text, 100) from (select generate_series(1, 50000000) n) s";
+    let (outcome, results) = checked(
+        &db,
+        &[
+            (wide, equals("1")),
+            ("select 1", equals("1")),
+            (wide, equals("1")),
+            ("select 2", equals("2")),
+        ],
+    )
+    .await;
+    let found: Vec<&str> = results.iter().map(|result| result.found.as_str()).collect();
+    assert_eq!(found, ["more than one row", "1", "more than one row", "2"]);
+    assert!(outcome.unwrap_err().message().contains("2 of 4 checks"));
+    // A process that had read them all would have needed gigabytes.
+    assert!(peak_megabytes() < 2000, "{} MB", peak_megabytes());
+}
+
+/// The most memory that this process has ever used.
+fn peak_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes.expect("a size").parse::<u64>().expect("a number") / 1000
+}
+
+/// Two databases with a table `n` each, and whether so much of live's is enough.
+struct Pair {
+    live: String,
+    scratch: String,
+}
+
+impl Pair {
+    fn with(live: &str, scratch: &str) -> Self {
+        let pg = Postgres::shared();
+        let database = |value: &str| {
+            let name = pg.database("pair");
+            pg.sql(&name, &format!("create table n as select {value} as v"));
+            name
+        };
+        Self {
+            live: database(live),
+            scratch: database(scratch),
+        }
+    }
+
+    async fn compared(&self, percent: f64) -> CheckResult {
+        let check = ("select v from n", Expectation::AtLeastOfLive(percent));
+        let (outcome, results) = beside(&self.live, &self.scratch, &[check]).await;
+        assert_eq!(outcome.is_ok(), results[0].ok);
+        results[0].clone()
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_live_is_compared_exactly_and_both_numbers_are_told() {
+    let enough = Pair::with("100", "80").compared(80.0).await;
+    assert!(enough.ok, "{enough:?}");
+    assert_eq!(enough.expected, "at least 80% of live's 100, that is 80");
+    assert_eq!(enough.found, "80");
+
+    let less = Pair::with("100", "79").compared(80.0).await;
+    assert!(!less.ok && less.found == "79", "{less:?}");
+
+    // Two numbers that a float can't tell apart, and a share that it can't hold.
+    let long = Pair::with("9007199254740993::int8", "9007199254740992::int8");
+    assert!(!long.compared(100.0).await.ok);
+    let tenth = Pair::with("3", "2.4");
+    let found = tenth.compared(80.0).await;
+    assert!(found.ok, "{found:?}");
+    assert_eq!(found.expected, "at least 80% of live's 3, that is 2.4");
+
+    let empty = Pair::with("0", "0").compared(99.5).await;
+    assert!(empty.ok, "{empty:?}");
+    assert_eq!(empty.expected, "at least 99.5% of live's 0, that is 0");
+}
+
+#[tokio::test]
+async fn where_live_has_nothing_to_compare_with_the_check_says_so_and_fails() {
+    for (live, scratch, words) in [
+        (
+            "null::int",
+            "5",
+            "5, but live gives null, nothing to compare with",
+        ),
+        (
+            "'many'::text",
+            "5",
+            "5, but live gives `many`, which is no number",
+        ),
+        (
+            "'NaN'::float8",
+            "5",
+            "5, but live gives `NaN`, which is no number",
+        ),
+        ("-3", "5", "5, but live gives -3, less than nothing"),
+        ("3", "'few'::text", "`few`, which is no number"),
+        ("3", "null::int", "null"),
+        (
+            "generate_series(1, 3)",
+            "5",
+            "5, but live gives more than one row, nothing to compare with",
+        ),
+        (
+            "generate_series(1, 0)",
+            "5",
+            "5, but live gives no row, nothing to compare with",
+        ),
+    ] {
+        let result = Pair::with(live, scratch).compared(80.0).await;
+        assert!(!result.ok, "{result:?}");
+        assert_eq!(result.found, words);
+        assert_eq!(result.expected, "at least 80% of live");
+    }
+    let pair = Pair::with("1", "5");
+    Postgres::shared().sql(&pair.live, "drop table n");
+    let result = pair.compared(80.0).await;
+    assert!(
+        !result.ok && result.found.starts_with("5, but live gives an error: "),
+        "{result:?}"
+    );
+    assert!(
+        result.found.contains("relation \"n\" does not exist"),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_check_cannot_write_into_the_live_database_either() {
+    let pair = Pair::with("1", "1");
+    let pg = Postgres::shared();
+    pg.sql(
+        &pair.scratch,
+        "create function f() returns int language sql as 'select 1'",
+    );
+    pg.sql(
+        &pair.live,
+        "create function f() returns int language sql as 'delete from public.n returning 1'",
+    );
+    let check = ("select f()", Expectation::AtLeastOfLive(80.0));
+    let (outcome, results) = beside(&pair.live, &pair.scratch, &[check]).await;
+    assert!(outcome.is_err());
+    assert!(results[0].found.contains("read-only"), "{results:?}");
+    assert_eq!(pg.value(&pair.live, "select count(*) from n"), "1");
 }

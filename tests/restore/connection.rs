@@ -30,8 +30,9 @@ async fn a_session_carries_the_runs_name_over_tcp_and_over_the_socket() {
             .await
             .expect("the test's preparation works");
         let rows = session
-            .text_rows(
+            .first_text_rows(
                 "select application_name, null from pg_stat_activity where pid = pg_backend_pid()",
+                2,
             )
             .await
             .expect("the test's preparation works");
@@ -154,7 +155,7 @@ async fn a_statement_that_outlasts_its_deadline_is_cancelled_on_the_server() {
     let session = session.with_deadline(Duration::from_secs(10));
     assert_eq!(
         session
-            .text_rows("select 1")
+            .first_text_rows("select 1", 2)
             .await
             .expect("the test's preparation works")
             .len(),

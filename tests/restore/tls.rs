@@ -171,7 +171,7 @@ fn login(sslmode: SslMode, sslrootcert: Option<&Path>) -> Login {
 async fn encrypted(session: &Session) -> bool {
     let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     session
-        .text_rows(sql)
+        .first_text_rows(sql, 2)
         .await
         .expect("the test's preparation works")
         == [[Some("t".to_owned())]]

@@ -157,7 +157,7 @@ async fn watch(
             }
         };
         while !stop.load(Ordering::Relaxed) {
-            match session.text_rows("select v from public.t").await {
+            match session.first_text_rows("select v from public.t", 2).await {
                 Ok(found) => {
                     let row = found.first().and_then(|row| row[0].clone());
                     rows.push(row.unwrap_or_else(|| "no row".to_owned()));
@@ -271,7 +271,9 @@ fn the_same_archive_is_restored_again_with_a_warning_and_a_new_one_of_the_same_n
 
     // then
     says(warnings(&again)[0], &["erp.zip", "already restored"]);
-    assert!(warnings(&next).is_empty(), "{next}");
+    // It is a smaller dump, which lacks a table.
+    assert_eq!(warnings(&next).len(), 1, "{next}");
+    says(warnings(&next)[0], &["public.users"]);
     assert_ne!(next["archive"]["sha256"], again["archive"]["sha256"]);
     assert_eq!(scene.row(), "newer");
 }

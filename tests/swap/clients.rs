@@ -36,7 +36,7 @@ async fn watch(login: Login, database: String, stop: Arc<AtomicBool>) -> Vec<(In
             continue;
         };
         while !stop.load(Ordering::Relaxed) {
-            let Ok(rows) = session.text_rows("select v from public.t").await else {
+            let Ok(rows) = session.first_text_rows("select v from public.t", 2).await else {
                 break;
             };
             let value = rows.first().and_then(|row| row[0].clone());

@@ -21,7 +21,7 @@ async fn cut(pair: &Pair, after: Duration, all: bool) {
     );
     pair.session_of_another()
         .await
-        .text_rows(&sql)
+        .first_text_rows(&sql, usize::MAX)
         .await
         .expect("somebody ends backends");
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::report::{
-    ArchiveFacts, CheckResult, DatabaseFacts, DumpFacts, Record, Step, StepRecord,
+    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DumpFacts, Record, Step, StepRecord,
 };
 use crate::verdict::Verdict;
 
@@ -97,6 +97,7 @@ pub(super) fn record() -> Record {
             found: "48213".into(),
             ok: true,
         }],
+        compared: Compared::default(),
         notified: Vec::new(),
         warnings: Vec::new(),
     }
