@@ -251,7 +251,7 @@ async fn send_test(app: &App, email: &Email) -> Outcome<Vec<Notified>> {
 
 fn last_run(app: &App, restore: &Restore) -> Outcome<Record> {
     let history = report::history(&app.config.state_dir, &restore.name).unwrap_or_default();
-    let told = ["run", "restore", "undo", "drill"];
+    let told = ["run", "restore", "swap", "undo", "drill"];
     history
         .into_iter()
         .find(|record| told.contains(&record.command.as_str()))

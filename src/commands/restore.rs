@@ -10,7 +10,7 @@ use std::path::Path;
 pub use self::plan::{plan, sessions_in_words, suits};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
-use crate::config::{Method, Restore};
+use crate::config::{GoLive, Method, Restore};
 use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
@@ -84,9 +84,11 @@ pub async fn into_live(
     let loading = async { load(still_held(held, job).await?, unpacked, job).await };
     let restored = report.step(Step::Restore, loading).await?;
     report.step(Step::Check, check(&restored, job)).await?;
-    report
-        .undivided_step(Step::Swap, super::swap::step(restored, job))
-        .await
+    if job.restore.go_live == GoLive::Hold {
+        let holding = super::prepared::hold(restored, job);
+        return report.undivided_step(Step::Hold, holding).await;
+    }
+    super::swap::go_live(restored, job, report).await
 }
 
 /// How this run logs in to the job's server.
@@ -115,6 +117,7 @@ pub async fn look(job: &Job<'_>) -> Outcome<(Session, Target)> {
         name: target.live.name.clone(),
         server_version: target.server.version.clone(),
         previous: None,
+        scratch: None,
     });
     Ok((session, target))
 }
@@ -123,6 +126,7 @@ pub async fn look(job: &Job<'_>) -> Outcome<(Session, Target)> {
 pub async fn hold(job: &Job<'_>) -> Outcome<Held> {
     let (session, target) = look(job).await?;
     scratch::hold_database(&session, &target.live.name).await?;
+    super::prepared::mention(&session, target.live.oid, job).await?;
     Ok(Held { session, target })
 }
 
@@ -162,6 +166,7 @@ async fn plan_file(job: &Job<'_>, file: Option<&Path>, held: &Held) -> Outcome<(
 pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Restored> {
     let login = login(job);
     let tool = suits(&held, &unpacked.toc, job).await?;
+    super::previous::make_room(job).await?;
     let loaded = into_scratch(&login, &held.target, &tool, unpacked, job).await;
     let scratch = loaded.map_err(lost_on_the_way)?;
     Ok(Restored { scratch, held })

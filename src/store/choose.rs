@@ -46,7 +46,7 @@ impl Earlier {
         let restored: Vec<_> = history
             .iter()
             .filter(good)
-            .filter(|r| r.command == "run" || r.command == "restore")
+            .filter(|record| went_live(record))
             .map(facts)
             .collect();
         let undone: Vec<&str> = history
@@ -79,6 +79,15 @@ impl Earlier {
     }
 }
 
+/// What was only prepared is no archive that became live; the `swap` that takes it is its record.
+fn went_live(record: &Record) -> bool {
+    let waits = record
+        .database
+        .as_ref()
+        .is_some_and(|database| database.scratch.is_some());
+    ["run", "restore", "swap"].contains(&record.command.as_str()) && !waits
+}
+
 fn undo_step(record: &Record) -> Option<&StepRecord> {
     record.steps.iter().find(|step| step.step == Step::Undo)
 }
@@ -90,6 +99,8 @@ fn took_back(record: &Record) -> bool {
         let has_or_may = |verdict: Verdict| verdict.is_good() || verdict == Verdict::Unclear;
         step.verdict.is_none_or(has_or_may)
     };
+    // A run that wanted to go back by itself has found its archive bad, whatever became of the way back.
+    let may_have = |step: &StepRecord| record.command != "undo" || may_have(step);
     record.undoes.is_none() && record.archive.is_some() && undo_step(record).is_some_and(may_have)
 }
 
