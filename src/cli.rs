@@ -98,6 +98,19 @@ pub enum Command {
         #[command(flatten)]
         tell: Tell,
     },
+    /// Swap in what `swap = "hold"` has prepared, or what a run could not swap because of others' sessions
+    ///
+    /// Its checks are made again first. Refused as `stale` where nothing is prepared, or where the live database has been
+    /// replaced since it was prepared.
+    Swap {
+        #[command(flatten)]
+        job: One,
+        /// Don't ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        tell: Tell,
+    },
     /// Go back to the previous database, by the same swap; a second undo comes forward again
     ///
     /// The archive that is taken back counts as rejected: no later run takes it by itself, until a second undo or

@@ -205,6 +205,22 @@ pub enum Sessions {
     Fail,
 }
 
+/// When what was loaded and checked goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoLive {
+    Now,
+    /// At `backupctl swap`, in the maintenance window.
+    Hold,
+}
+
+/// When previous databases beyond `keep_previous` are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropPrevious {
+    AfterSwap,
+    /// Where the server's disk holds two copies but not three.
+    BeforeLoad,
+}
+
 /// A command with its arguments, run without a shell.
 pub type Hook = Vec<String>;
 
@@ -243,10 +259,22 @@ pub struct Restore {
     pub sessions: Sessions,
     pub sessions_timeout: Duration,
     pub keep_previous: usize,
+    pub drop_previous: DropPrevious,
+    /// `swap = "now"` or `"hold"`.
+    pub go_live: GoLive,
     pub before_swap: Vec<Hook>,
     pub after_swap: Vec<Hook>,
     pub hook_timeout: Duration,
     pub checks: Vec<Check>,
+    pub after_checks: Vec<AfterCheck>,
+}
+
+/// `[[restores.NAME.after_checks]]`: must hold once the new database is live, else the swap is undone.
+#[derive(Debug, Clone)]
+pub enum AfterCheck {
+    /// Ends with 0 within `hook_timeout`.
+    Command(Hook),
+    Sql(Check),
 }
 
 /// What of a dump goes in, and to whom it will belong.

@@ -151,13 +151,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::restore::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
-        Command::Undo { job, yes, tell } => {
-            let restore = commands::job(&app.config, job.job.as_deref())?;
-            Ok(told(
-                app,
-                &commands::undo::command(app, restore, yes, tell.notify).await?,
-            ))
-        }
+        command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
@@ -167,6 +161,19 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Vault(_) => encrypt(app).await,
         Command::Completions { .. } => Ok(Verdict::Done),
     }
+}
+
+/// The commands that ask first.
+async fn confirmed(app: &App, command: Command) -> Outcome<Verdict> {
+    let (Command::Swap { job, yes, tell } | Command::Undo { job, yes, tell }) = &command else {
+        return Ok(Verdict::Done);
+    };
+    let restore = commands::job(&app.config, job.job.as_deref())?;
+    let record = match command {
+        Command::Swap { .. } => commands::swap::command(app, restore, *yes, tell.notify).await?,
+        _ => commands::undo::command(app, restore, *yes, tell.notify).await?,
+    };
+    Ok(told(app, &record))
 }
 
 /// Every job in turn; one job's failure doesn't stop the next, a signal does.

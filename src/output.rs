@@ -94,7 +94,7 @@ impl Output {
         if self.json {
             return self.result(&serde_json::to_string(record).unwrap_or_default());
         }
-        let is_report = matches!(record.command.as_str(), "run" | "restore" | "undo")
+        let is_report = matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
             && record.verdict != Some(Verdict::Locked)
             && !self.dry_run;
         if is_report {

@@ -31,6 +31,8 @@ pub enum Step {
     Unzip,
     Restore,
     Check,
+    /// What was restored is kept for `swap`.
+    Hold,
     Swap,
     Undo,
     Notify,
@@ -44,6 +46,7 @@ impl fmt::Display for Step {
             Self::Unzip => "unzip",
             Self::Restore => "restore",
             Self::Check => "check",
+            Self::Hold => "hold",
             Self::Swap => "swap",
             Self::Undo => "undo",
             Self::Notify => "notify",
@@ -85,6 +88,9 @@ pub struct DatabaseFacts {
     pub server_version: String,
     /// What was live before the swap, kept for `undo`.
     pub previous: Option<String>,
+    /// What is loaded and checked, and waits for `swap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -126,6 +126,11 @@ impl Notes {
         self.lock().database.get_or_insert_default().previous = Some(name.to_owned());
     }
 
+    /// The name of the scratch database that waits for `swap`.
+    pub fn waiting(&self, name: &str) {
+        self.lock().database.get_or_insert_default().scratch = Some(name.to_owned());
+    }
+
     /// None was kept.
     pub fn no_previous(&self) {
         self.lock().database.get_or_insert_default().previous = None;

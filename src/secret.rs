@@ -50,7 +50,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The opened secrets of one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Secrets {
     opened: Vec<(SecretRef, Secret)>,
     warnings: Vec<String>,

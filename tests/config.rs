@@ -274,6 +274,48 @@ fn the_files_of_after_load_lie_beside_the_configuration() {
 }
 
 #[test]
+fn how_it_goes_live_is_judged_like_everything_else() {
+    let table = [
+        (
+            "after_checks = [{ command = [] }]",
+            "after_checks[0].command: is missing; for example `command = [\"curl\", \"-fsS\", \"http://localhost:8080/health\"]`, or `sql`",
+        ),
+        (
+            "after_checks = [{ command = [\"true\"], sql = \"select 1\" }]",
+            "after_checks[0].sql: is one too many: either `sql` or `command`",
+        ),
+        (
+            "swap = \"later\"",
+            "swap: \"later\" is unknown; known: now, hold",
+        ),
+    ];
+    for (setting, complaint) in table {
+        let found = complaints(&format!("{GOOD}{setting}\n"));
+
+        assert_eq!(found, [format!("line 17: restores.erp.{complaint}")]);
+    }
+}
+
+#[test]
+fn what_needs_a_swap_is_refused_in_place() {
+    for (setting, key) in [
+        ("swap = \"hold\"", "swap"),
+        ("drop_previous = \"before-load\"", "drop_previous"),
+        ("after_checks = [{ command = [\"true\"] }]", "after_checks"),
+    ] {
+        let found = complaints(&format!("{GOOD}{setting}\nmethod = \"in-place\"\n"));
+
+        assert_eq!(
+            found,
+            [format!(
+                "line 17: restores.erp.{key}: needs `method = \"swap\"`; with \"in-place\" nothing is swapped and nothing can be undone"
+            )]
+        );
+        read(&format!("{GOOD}{setting}\n")).expect("with a swap it is fine");
+    }
+}
+
+#[test]
 fn a_pattern_is_for_the_file_name_only() {
     let found = complaints(&with("erp_*.zip", "nightly/erp_*.zip"));
     assert_eq!(

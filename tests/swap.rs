@@ -1,12 +1,16 @@
 //! The swap against a real server: old or new, never anything else, and everything that belongs to the database goes along.
 
+mod after_checks;
 mod clients;
+mod command;
 mod commits;
+mod hold_killed;
 mod kills;
 mod names;
 mod previous;
 mod properties;
 mod rights;
+mod room;
 mod sessions;
 
 use std::time::Duration;

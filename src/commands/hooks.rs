@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures::FutureExt;
 
-use crate::config::Hook;
+use crate::config::{AfterCheck, Hook};
 use crate::escape::said;
 use crate::journal::Created;
 use crate::process::{self, Command};
@@ -27,7 +27,15 @@ pub struct Names {
 
 /// Whether every hook's program is there, found out before anything is loaded.
 pub fn judge(job: &Job<'_>) -> Outcome<()> {
-    for (setting, hook) in all(job) {
+    let after_checks = job
+        .restore
+        .after_checks
+        .iter()
+        .filter_map(|check| match check {
+            AfterCheck::Command(command) => Some(("after_checks", command)),
+            AfterCheck::Sql(_) => None,
+        });
+    for (setting, hook) in all(job).chain(after_checks) {
         Command::from_list(hook).context(format!("restores.{}.{setting}", job.restore.name))?;
     }
     Ok(())
@@ -128,7 +136,11 @@ async fn run_all(when: When, names: &Names, job: &Job<'_>) -> Outcome<()> {
     outcome
 }
 
-async fn run_one(hook: &Hook, names: &Names, job: &Job<'_>) -> Outcome<()> {
+/// One command with what hooks are told in its environment.
+///
+/// # Errors
+/// `failed`: it didn't end with 0 within `hook_timeout`.
+pub async fn run_one(hook: &Hook, names: &Names, job: &Job<'_>) -> Outcome<()> {
     let command = Command::from_list(hook)?
         .env("BACKUPCTL_RUN", job.run.id.as_str())
         .env("BACKUPCTL_JOB", &job.restore.name)

@@ -31,7 +31,10 @@ pub async fn restore(
         }
     }
     checked.map_err(too_late)?;
-    open_duties(&after)
+    let mut duties = after;
+    // The live database keeps its OID, by which `swap` would take what was prepared for it before as current.
+    duties.extend(super::prepared::drop_superseded(job, None).await);
+    open_duties(&duties)
 }
 
 async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Vec<String>> {

@@ -11,6 +11,7 @@ use crate::database::scratch;
 use crate::database::swap::{self, Happened};
 use crate::durable;
 use crate::journal::{self, Created, Entries};
+use crate::report::{self, Record, Step};
 use crate::run::{Run, RunId};
 use crate::secret::Secrets;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
@@ -30,6 +31,9 @@ pub async fn clean(job: &Job<'_>, order: Order) {
             "the run of {:.0} ({}) died {step}",
             dead.started, dead.run
         ));
+        if let Some(warning) = unjudged(&dead) {
+            job.run.notes.warn(warning);
+        }
     }
     let (found, unreadable) = match journal::left_behind(job.state_dir(), &job.restore.name) {
         Ok(found) => found,
@@ -55,6 +59,21 @@ pub async fn clean(job: &Job<'_>, order: Order) {
             ));
         }
     }
+}
+
+/// A run that died between its swap and the end of `after_checks` has left live what nobody has judged.
+fn unjudged(dead: &Record) -> Option<String> {
+    let last = dead.steps.last()?;
+    let swapped = dead
+        .steps
+        .iter()
+        .any(|step| step.step == Step::Swap && step.verdict.is_some_and(Verdict::is_good));
+    (swapped && last.step == Step::Check && last.verdict.is_none()).then(|| {
+        format!(
+            "the new database of run {} is live, and its `after_checks` never ended; `backupctl undo {}` goes back",
+            dead.run, dead.job
+        )
+    })
 }
 
 async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
@@ -105,6 +124,13 @@ async fn settle_on_server(job: &Job<'_>, dead: &RunId, created: &Created) -> Out
         Created::File(_) | Created::Hooks { .. } => {}
         Created::Scratch { name, .. } => {
             let login = super::restore::login(job);
+            if has_its_stamp(&login, name).await? {
+                job.run.notes.warn(format!(
+                    "run {dead} had prepared `{name}` before it died: it waits for `backupctl swap {}`",
+                    job.restore.name
+                ));
+                return Ok(());
+            }
             scratch::drop_left_behind(&login, name, dead)
                 .await
                 .context(format!("drop the scratch database {name}"))?;
@@ -114,7 +140,7 @@ async fn settle_on_server(job: &Job<'_>, dead: &RunId, created: &Created) -> Out
             live_oid,
             scratch_oid,
             ..
-        } => told(job, dead, *live_oid, *scratch_oid).await?,
+        } => told(job, dead, (*live_oid, *scratch_oid)).await?,
         Created::InPlace { name, .. } => job.run.notes.warn(format!(
             "run {dead} ended in the middle of its restore over `{name}` (method = \"in-place\"): it is wholly the old or wholly the new one, look which"
         )),
@@ -138,18 +164,25 @@ async fn start_again(job: &Job<'_>, dead: &RunId, live: &str, scratch: &str) {
 }
 
 /// Whether a swap that was cut short happened is asked of the catalog, by OID.
-async fn told(job: &Job<'_>, dead: &RunId, live_oid: u32, scratch_oid: u32) -> Outcome<()> {
+async fn told(job: &Job<'_>, dead: &RunId, (live_oid, incoming_oid): (u32, u32)) -> Outcome<()> {
     let login = super::restore::login(job);
     let session = login.maintenance().await?;
     let name = &job.database.name;
-    let ended = match swap::was_swapped(&session, live_oid, scratch_oid, name).await? {
+    let happened = swap::was_swapped(&session, live_oid, incoming_oid, name).await?;
+    let is_undo = report::current_step(job.state_dir(), dead.as_str()) == Some(Step::Undo);
+    let ended = match happened {
+        Happened::Yes if is_undo => "had happened: the previous database is live again",
+        Happened::No if is_undo => {
+            "had not happened: what it was to take back is still live, and `backupctl undo` takes it back"
+        }
         Happened::Yes => "had happened: the new database is live",
         Happened::No => "had not happened: the old database is live",
         Happened::Unknown => "can't be judged any more: another database is live now",
     };
     session.close().await;
+    let what = if is_undo { "undo" } else { "swap" };
     job.run.notes.warn(format!(
-        "the swap of `{name}` that run {dead} had begun {ended}"
+        "the {what} of `{name}` that run {dead} had begun {ended}"
     ));
     Ok(())
 }
@@ -205,9 +238,20 @@ async fn drop_own_scratch(
         application_name: run.id.application_name(),
         timeout: config.network.timeout,
     };
+    if has_its_stamp(&login, name).await? {
+        return Ok(());
+    }
     scratch::drop_scratch(&login, name, run)
         .await
         .context(format!("drop the scratch database {name}"))
+}
+
+/// One that was prepared for `swap` is kept, although its journal had no time to forget it.
+async fn has_its_stamp(login: &Login, name: &str) -> Outcome<bool> {
+    let session = login.maintenance().await?;
+    let is_prepared = swap::is_prepared(&session, name).await;
+    session.close().await;
+    is_prepared
 }
 
 /// Removes one of our files, and nothing outside state_dir whatever a journal says.

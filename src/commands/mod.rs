@@ -2,12 +2,14 @@
 //!
 //! What every job's command has around it stands here: lock, secrets, report, leftovers, verdict, mail.
 
+pub mod after_checks;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;
 pub mod leftovers;
 pub mod list;
 pub mod notify;
+pub mod prepared;
 pub mod previous;
 pub mod reach;
 pub mod restore;

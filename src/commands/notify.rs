@@ -257,7 +257,7 @@ async fn send_test(app: &App, email: &Email) -> Outcome<Vec<Notified>> {
 }
 
 fn last_run(app: &App, restore: &Restore) -> Outcome<Record> {
-    let told = ["run", "restore", "undo", "drill"];
+    let told = ["run", "restore", "swap", "undo", "drill"];
     history(app, &restore.name)
         .find(|record| told.contains(&record.command.as_str()))
         .ok_or_else(|| {

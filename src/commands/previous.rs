@@ -1,47 +1,138 @@
-//! Previous databases after a swap: so many are kept for `undo`, older ones of ours are dropped.
+//! Previous databases: so many are kept for `undo`, older ones of ours are dropped after a swap, or before a load for its room.
 
 use std::time::Duration;
 
-use super::Job;
 use super::restore::login;
-use crate::database::swap;
-use crate::verdict::Failed;
+use super::{Job, prepared};
+use crate::config::DropPrevious;
+use crate::database::connection::Session;
+use crate::database::swap::{self, Pruned};
+use crate::escape::shown;
+use crate::verdict::{Failed, Outcome, Verdict};
 
 /// After a signal, for what would otherwise be left to the next run.
 const HURRY: Duration = Duration::from_secs(3);
 
-/// Drops what is beyond `keep_previous`. What could not be dropped is a duty for the operator, not a failure.
+/// After a swap: drops what is beyond `keep_previous`, and what was prepared to replace the database that is live no more.
+/// What could not be dropped is a duty for the operator, not a failure.
 ///
 /// Dropping a large database can take minutes, for which nobody who sends a signal waits long: the next run drops what is left.
 pub async fn drop_old(job: &Job<'_>) -> Vec<String> {
     let keep = job.restore.keep_previous;
-    let login = login(job);
-    let dropping = swap::drop_old_previous(&login, &job.database.name, keep, &job.run);
-    let dropped = tokio::select! {
-        biased;
-        dropped = dropping => dropped,
-        () = hurry(job) => Err(Failed::interrupted()),
-    };
-    match dropped {
+    let mut duties = match dropped(keep, job).await {
         Ok(pruned) => {
             if keep == 0 && pruned.failed.is_empty() {
                 job.run.notes.no_previous();
             }
-            pruned
-                .failed
-                .into_iter()
-                .map(|(name, why)| format!("{name} could not be dropped: {why}"))
-                .collect()
+            in_words(pruned.failed)
         }
         Err(failed) => vec![format!(
             "older previous databases could not be dropped: {}",
             failed.message()
         )],
+    };
+    duties.extend(prepared::drop_superseded(job, None).await);
+    duties
+}
+
+async fn dropped(keep: usize, job: &Job<'_>) -> Outcome<Pruned> {
+    let login = login(job);
+    let dropping = swap::drop_old_previous(&login, &job.database.name, keep, &job.run);
+    tokio::select! {
+        biased;
+        dropped = dropping => dropped,
+        () = hurry(job) => Err(Failed::interrupted()),
     }
 }
 
+fn in_words(failed: Vec<(String, String)>) -> Vec<String> {
+    failed
+        .into_iter()
+        .map(|(name, why)| format!("{name} could not be dropped: {why}"))
+        .collect()
+}
+
+/// `drop_previous = "before-load"`: makes the room that the new database needs, once nothing else speaks against the load.
+///
+/// # Errors
+/// `failed`: one is still there, so that the room is missing.
+pub async fn make_room(job: &Job<'_>) -> Outcome<()> {
+    if job.restore.drop_previous != DropPrevious::BeforeLoad {
+        return Ok(());
+    }
+    let Pruned {
+        dropped, failed, ..
+    } = dropped(kept_while_loading(job), job).await?;
+    if let Some(warning) = without_undo(&dropped, job) {
+        job.run.notes.warn(warning);
+    }
+    let mut stuck = in_words(failed);
+    stuck.extend(prepared::drop_superseded(job, None).await);
+    if stuck.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::new(
+        Verdict::Failed,
+        format!(
+            "make room before the load (`drop_previous = \"before-load\"`): {}",
+            stuck.join("; ")
+        ),
+    )
+    .hint("drop it by hand, or set `drop_previous = \"after-swap\"` where the server has room for one copy more"))
+}
+
+/// The swap adds one: with it there are `keep_previous` again.
+fn kept_while_loading(job: &Job<'_>) -> usize {
+    job.restore.keep_previous.saturating_sub(1)
+}
+
+fn without_undo(dropped: &[String], job: &Job<'_>) -> Option<String> {
+    let names: Vec<String> = dropped
+        .iter()
+        .map(|name| format!("`{}`", shown(name)))
+        .collect();
+    let undo = match kept_while_loading(job) {
+        0 => "there is no undo until the new database is live",
+        _ => "what was kept is older",
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "dropped before the load (`drop_previous = \"before-load\"`): {}; {undo}",
+            names.join(", ")
+        )
+    })
+}
+
+/// What [`make_room`] would drop, for a dry run.
+pub async fn room_in_words(session: &Session, job: &Job<'_>) -> Outcome<Option<String>> {
+    if job.restore.drop_previous != DropPrevious::BeforeLoad {
+        return Ok(None);
+    }
+    let live = &job.database.name;
+    let ours = swap::previous_databases(session, live).await?;
+    let mut names: Vec<String> = swap::beyond(ours, kept_while_loading(job))
+        .into_iter()
+        .map(|previous| shown(&previous.name))
+        .collect();
+    let waiting = swap::prepared_databases(session, live).await?;
+    let own = waiting
+        .into_iter()
+        .filter(|one| one.stamp.job == job.restore.name);
+    names.extend(own.map(|one| shown(&one.stamp.name)));
+    let undo = match kept_while_loading(job) {
+        0 => "; there is no undo from then until the new one is live",
+        _ => "",
+    };
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "room      {} would be dropped before the load{undo}",
+            names.join(", ")
+        )
+    }))
+}
+
 /// Ends a while after a signal came, and never without one.
-async fn hurry(job: &Job<'_>) {
+pub async fn hurry(job: &Job<'_>) {
     job.run.stop.cancelled().await;
     tokio::time::sleep(HURRY).await;
 }

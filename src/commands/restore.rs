@@ -10,11 +10,11 @@ mod prove;
 use std::path::Path;
 
 pub use self::plan::{Suited, plan, sessions_in_words, suits};
-pub use self::prove::scripts;
-use self::prove::{after_load, check};
+use self::prove::after_load;
+pub use self::prove::{check, scripts};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
-use crate::config::{Method, Owner, Restore};
+use crate::config::{GoLive, Method, Owner, Restore};
 use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
 use crate::database::connection::{self, Login, Session};
@@ -95,9 +95,11 @@ pub async fn into_live(
 /// Check and swap of what was loaded, from a file or from a stream.
 pub async fn go_live(restored: Restored, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
     report.step(Step::Check, check(&restored, job)).await?;
-    report
-        .undivided_step(Step::Swap, super::swap::step(restored, job))
-        .await
+    if job.restore.go_live == GoLive::Hold {
+        let holding = super::prepared::hold(restored, job);
+        return report.undivided_step(Step::Hold, holding).await;
+    }
+    super::swap::go_live(restored, job, report).await
 }
 
 /// How this run logs in to the job's server.
@@ -126,6 +128,7 @@ pub async fn look(job: &Job<'_>) -> Outcome<(Session, Target)> {
         name: target.live.name.clone(),
         server_version: target.server.version.clone(),
         previous: None,
+        scratch: None,
     });
     Ok((session, target))
 }
@@ -134,6 +137,7 @@ pub async fn look(job: &Job<'_>) -> Outcome<(Session, Target)> {
 pub async fn hold(job: &Job<'_>) -> Outcome<Held> {
     let (session, target) = look(job).await?;
     scratch::hold_database(&session, &target.live.name).await?;
+    super::prepared::mention(&session, target.live.oid, job).await?;
     Ok(Held { session, target })
 }
 
@@ -173,6 +177,7 @@ async fn plan_file(job: &Job<'_>, file: Option<&Path>, held: &Held) -> Outcome<(
 pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Restored> {
     let login = login(job);
     let suited = suits(&held, &unpacked.toc, job).await?;
+    super::previous::make_room(job).await?;
     make_roles(&held, &suited, job).await?;
     let loaded = into_scratch(&login, &held.target, &suited, unpacked, job).await;
     let scratch = loaded.map_err(lost_on_the_way)?;

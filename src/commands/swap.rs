@@ -1,94 +1,105 @@
-//! The swap as a step: hooks around it, the swap itself, then the duties that follow.
+//! `swap`: what `swap = "hold"` has prepared goes live when it suits; and the way to live that a run takes too.
 
-use super::restore::{Held, Restored, login, lost_on_the_way, still_held};
-use super::{Job, hooks};
+mod plan;
+mod step;
+
+use self::plan::Plan;
+pub use self::step::{Swapped, ended_sessions, step};
+use super::restore::{self, Held, Restored};
+use super::{App, Job, Order, after_checks, perform};
+use crate::config::Restore;
+use crate::database::connection::Session;
 use crate::database::preflight::Target;
 use crate::database::scratch::{self, Scratch};
-use crate::database::swap::{self, Named, Patience, SwapOrder};
-use crate::verdict::{Explain, Failed, Outcome, Verdict};
+use crate::report::{Record, Report, Step};
+use crate::verdict::{Outcome, Verdict};
 
-/// Makes the scratch database live: hooks around it, the swap itself, then the duties that follow.
-pub async fn step(restored: Restored, job: &Job<'_>) -> Outcome<()> {
-    let Restored { scratch, held } = restored;
-    let before = held.target.live.oid;
-    let Held { session, target } = still_held(held, job).await.map_err(lost_on_the_way)?;
-    if target.live.oid != before {
-        return Err(Failed::new(
-            Verdict::Failed,
-            format!(
-                "`{}` is another database than when the restore began",
-                target.live.name
-            ),
-        )
-        .hint("somebody has replaced or renamed it meanwhile; find out who, then run again"));
-    }
-    let names = hooks::Names {
-        database: target.live.name.clone(),
-        scratch: scratch.name.clone(),
+/// `backupctl swap [JOB]`.
+///
+/// # Errors
+/// `usage`: not confirmed, and nobody to ask.
+pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> Outcome<Record> {
+    let yes = yes || app.options.dry_run;
+    app.output.can_confirm(yes)?;
+    let order = Order {
+        command: "swap",
+        store: false,
+        database: true,
+        mail: notify,
     };
-    let exchanging = async {
-        if session.is_closed() {
-            return Err(unguarded(&target.live.name));
+    let work = async |job: &Job<'_>, report: &mut Report| {
+        let (session, target, plan) = report.step(Step::Network, planned(job)).await?;
+        if app.options.dry_run {
+            job.run
+                .notes
+                .plan(plan.in_words(&session, &target, job).await?);
+            return Ok(());
         }
-        exchange(&scratch, &target, job)
-            .await
-            .map_err(lost_on_the_way)
+        if !yes {
+            let words = plan.in_words(&session, &target, job).await?;
+            let question = format!("{}\nGo live?", words.join("\n"));
+            app.output
+                .confirm(&question, yes, &app.signals.stop)
+                .await?;
+        }
+        let checking = async {
+            scratch::hold_database(&session, &target.live.name).await?;
+            let restored = plan.restored(Held { session, target });
+            // It has waited, and whoever may connect to it may have changed it.
+            restore::check(&restored, job).await?;
+            Ok(restored)
+        };
+        let restored = report.step(Step::Check, checking).await?;
+        go_live(restored, job, report).await
     };
-    let swapped = hooks::around(&names, job, exchanging).await;
-    session.close().await;
-    let (mut duties, after) = swapped?;
-    duties.extend(after);
-    duties.extend(super::previous::drop_old(job).await);
-    super::open_duties(&duties)
+    Ok(perform(app, restore, order, work).await)
 }
 
-/// Without the lock another machine may have begun to restore into the same database.
-fn unguarded(live: &str) -> Failed {
-    Failed::new(
-        Verdict::Failed,
-        format!("the session that kept others from restoring into `{live}` was lost"),
-    )
-    .hint(
-        "look at the server's log: it was restarted, or somebody ended the session; then run again",
-    )
+async fn planned(job: &Job<'_>) -> Outcome<(Session, Target, Plan)> {
+    super::reach::database(job).await?;
+    let (session, target) = restore::look(job).await?;
+    let plan = plan::plan(&session, &target, job).await?;
+    Ok((session, target, plan))
 }
 
-/// The swap. Returns what differs between the old and the new database though it should not.
-async fn exchange(scratch: &Scratch, target: &Target, job: &Job<'_>) -> Outcome<Vec<String>> {
-    let previous = scratch::previous_name(&target.live.name, &job.run.id);
-    let order = SwapOrder {
-        live: Named {
-            name: target.live.name.clone(),
-            oid: target.live.oid,
-        },
-        incoming: Named {
-            name: scratch.name.clone(),
-            oid: scratch.oid,
-        },
-        previous: previous.clone(),
-        patience: Patience {
-            sessions: job.restore.sessions,
-            timeout: job.restore.sessions_timeout,
-        },
+impl Plan {
+    fn restored(&self, held: Held) -> Restored {
+        let scratch = Scratch {
+            name: self.prepared.database.name.clone(),
+            oid: self.prepared.database.oid,
+        };
+        Restored { scratch, held }
+    }
+}
+
+/// The swap, and the checks of what is live then; where one of them does not hold, back again.
+pub async fn go_live(restored: Restored, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
+    let mut swapped = None;
+    let outcome = report
+        .undivided_step(Step::Swap, step(restored, job, &mut swapped))
+        .await;
+    let Some(swapped) = swapped else {
+        return outcome;
     };
-    let swapped = swap::swap(&login(job), &order, &job.run)
-        .await
-        .map_err(lost_on_the_way)
-        .context(format!(
-            "make `{}` live as `{}`",
-            scratch.name, target.live.name
-        ))?;
-    job.run.notes.previous(&swapped.previous);
-    job.run
-        .notes
-        .message(ended_sessions(swapped.ended_sessions));
-    Ok(swapped.differences)
-}
-
-/// Who had to leave at the swap.
-pub fn ended_sessions(count: usize) -> String {
-    match count {
-        1 => "1 session ended".to_owned(),
-        count => format!("{count} sessions ended"),
+    if job.restore.after_checks.is_empty() {
+        swapped.held.session.close().await;
+        return outcome;
+    }
+    let checking = after_checks::hold(&swapped.names, job);
+    let checked = report.undivided_step(Step::Check, checking).await;
+    match checked {
+        Err(failed) if failed.verdict != Verdict::Attention => {
+            if let Err(duty) = &outcome {
+                job.run.notes.warn(duty.message());
+            }
+            Err(after_checks::undo(failed, swapped, job, report).await)
+        }
+        checked => {
+            swapped.held.session.close().await;
+            if let (Err(_), Err(second)) = (&outcome, &checked) {
+                job.run.notes.warn(second.message());
+            }
+            outcome.and(checked)
+        }
     }
 }

@@ -5,14 +5,14 @@
 use super::hooks;
 use super::restore::{look, sessions_in_words};
 use super::swap::ended_sessions;
-use super::{App, Job, Order, perform};
+use super::{App, Job, Order, perform, prepared};
 use crate::config::{Restore, format_bytes};
 use crate::database::connection::Session;
-use crate::database::preflight;
 use crate::database::scratch;
-use crate::database::swap::{self, Patience, UndoPlan};
+use crate::database::swap::{self, Patience, Seen, UndoPlan};
 use crate::escape::shown;
 use crate::report::{Record, Report, Step};
+use crate::run::RunId;
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// `backupctl undo [JOB]`.
@@ -33,11 +33,11 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
         mark(&plan, job, report);
         if app.options.dry_run {
             let fate = fate(report);
-            job.run.notes.plan(in_words(&plan, &session, fate).await?);
+            job.run.notes.plan(in_words(&plan, fate));
             return Ok(());
         }
         if !yes {
-            let words = in_words(&plan, &session, fate(report)).await?;
+            let words = in_words(&plan, fate(report));
             let question = format!("{}\nGo back?", words.join("\n"));
             app.output
                 .confirm(&question, yes, &app.signals.stop)
@@ -53,6 +53,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
 async fn plan(job: &Job<'_>) -> Outcome<(Session, UndoPlan)> {
     super::reach::database(job).await?;
     let (session, target) = look(job).await?;
+    prepared::mention(&session, target.live.oid, job).await?;
     let plan = swap::plan_undo(&session, &target.live.name, &job.run.id).await?;
     if plan.missing_rights.is_empty() {
         return Ok((session, plan));
@@ -77,12 +78,20 @@ fn mark(plan: &UndoPlan, job: &Job<'_>, report: &mut Report) {
         ));
         return;
     };
-    if made_by.command == "undo" && made_by.undoes.is_none() {
+    if made_by.undoes.is_none() && was_taken_back(plan, made_by) {
         report.record.undoes = Some(made_by.run.clone());
     }
     if let Some(archive) = &made_by.archive {
         job.run.notes.archive(archive.clone());
     }
+}
+
+/// Whether an `undo`, or a run that went back by itself, has set the previous database aside. The latter's reports alone don't
+/// tell: a run that died or failed on its way back has set aside the old one only, under the name that its swap gives.
+fn was_taken_back(plan: &UndoPlan, made_by: &Record) -> bool {
+    let by_its_swap =
+        RunId::parse(&made_by.run).map(|run| swap::previous_name(&plan.live.name, &run));
+    made_by.command == "undo" || by_its_swap.is_none_or(|name| name != plan.previous.name)
 }
 
 /// What becomes of the archive, for the plan of a dry run and the question.
@@ -95,16 +104,14 @@ fn fate(report: &Report) -> Option<String> {
     })
 }
 
-async fn in_words(
-    plan: &UndoPlan,
-    session: &Session,
-    fate: Option<String>,
-) -> Outcome<Vec<String>> {
+fn in_words(plan: &UndoPlan, fate: Option<String>) -> Vec<String> {
     let size = |bytes: Option<i64>| {
         let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
         bytes.map_or_else(|| "size unknown".to_owned(), format_bytes)
     };
     let since = plan.previous.swapped_at.strftime("%Y-%m-%d %H:%M UTC");
+    let in_live = |seen: &&Seen| seen.database == plan.live.name;
+    let sessions: Vec<Seen> = plan.sessions.iter().filter(in_live).cloned().collect();
     let mut words = vec![
         format!(
             "back      `{}` ({}), live until {since}",
@@ -117,10 +124,10 @@ async fn in_words(
             size(plan.live_bytes),
             plan.set_aside
         ),
-        sessions_in_words(&preflight::sessions(session, &plan.live.name).await?),
+        sessions_in_words(&sessions),
     ];
     words.extend(fate);
-    Ok(words)
+    words
 }
 
 async fn go_back(plan: &UndoPlan, session: Session, job: &Job<'_>) -> Outcome<()> {

@@ -9,7 +9,10 @@ use super::contents::contents;
 use super::read::named;
 use super::section::Section;
 use super::units::{parse_duration, parse_size};
-use super::{Check, Expectation, LostObjects, Method, MinSize, Restore, Sessions};
+use super::{
+    AfterCheck, Check, DropPrevious, Expectation, GoLive, LostObjects, Method, MinSize, Restore,
+    Sessions,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -56,6 +59,8 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         sessions: section.choice("sessions", &sessions, Sessions::Terminate),
         sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
         keep_previous: count(&mut section, "keep_previous", 1),
+        drop_previous: drop_previous(&mut section),
+        go_live: go_live(&mut section),
         before_swap: section.commands("before_swap"),
         after_swap: section.commands("after_swap"),
         hook_timeout: section.duration("hook_timeout", MINUTE),
@@ -64,17 +69,15 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
             .into_iter()
             .filter_map(check)
             .collect(),
+        after_checks: section
+            .each("after_checks")
+            .into_iter()
+            .filter_map(after_check)
+            .collect(),
     };
-    not_yet(&mut section);
     judge(&section, &restore);
     section.finish();
     restore
-}
-
-/// Settings of the contract of which only the default is there yet.
-fn not_yet(section: &mut Section<'_>) {
-    section.only("drop_previous", "\"after-swap\"");
-    section.only("swap", "\"now\"");
 }
 
 fn judge(section: &Section<'_>, restore: &Restore) {
@@ -86,6 +89,7 @@ fn judge(section: &Section<'_>, restore: &Restore) {
     }
     if restore.method == Method::InPlace {
         judge_in_place(section, restore);
+        needs_a_swap(section, restore);
     }
 }
 
@@ -107,6 +111,24 @@ fn judge_stream(section: &Section<'_>, restore: &Restore) {
         section.problem(
             "stream",
             "not with `method = \"in-place\"`: its transaction would be committed before the archive's checksum is proven",
+        );
+    }
+}
+
+/// In place nothing is swapped, so there is nothing to hold and nothing to go back to.
+fn needs_a_swap(section: &Section<'_>, restore: &Restore) {
+    let settings = [
+        ("swap", restore.go_live == GoLive::Hold),
+        (
+            "drop_previous",
+            restore.drop_previous == DropPrevious::BeforeLoad,
+        ),
+        ("after_checks", !restore.after_checks.is_empty()),
+    ];
+    for (key, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+        section.problem(
+            key,
+            "needs `method = \"swap\"`; with \"in-place\" nothing is swapped and nothing can be undone",
         );
     }
 }
@@ -134,6 +156,19 @@ fn lost_objects(section: &mut Section<'_>) -> LostObjects {
         &[("warn", LostObjects::Warn), ("refuse", LostObjects::Refuse)],
         LostObjects::Warn,
     )
+}
+
+fn drop_previous(section: &mut Section<'_>) -> DropPrevious {
+    let words = [
+        ("after-swap", DropPrevious::AfterSwap),
+        ("before-load", DropPrevious::BeforeLoad),
+    ];
+    section.choice("drop_previous", &words, DropPrevious::AfterSwap)
+}
+
+fn go_live(section: &mut Section<'_>) -> GoLive {
+    let words = [("now", GoLive::Now), ("hold", GoLive::Hold)];
+    section.choice("swap", &words, GoLive::Now)
 }
 
 fn count(section: &mut Section<'_>, key: &'static str, default: u64) -> usize {
@@ -255,4 +290,27 @@ fn percent(section: &mut Section<'_>) -> Option<f64> {
         );
     }
     percent
+}
+
+/// A command, or SQL with the same expectations as a check before the swap.
+fn after_check(mut section: Section<'_>) -> Option<AfterCheck> {
+    if section.has("sql") && !section.has("command") {
+        if section.has("at_least_of_live") {
+            let text = "can't be asked after the swap: what was live is set aside by then";
+            section.problem("at_least_of_live", text);
+        }
+        return check(section).map(AfterCheck::Sql);
+    }
+    let command = section.texts("command");
+    if section.has("sql") {
+        section.problem("sql", "is one too many: either `sql` or `command`");
+    } else if command.first().is_none_or(String::is_empty) {
+        section.problem(
+            "command",
+            "is missing; for example `command = [\"curl\", \"-fsS\", \"http://localhost:8080/health\"]`, or `sql`",
+        );
+    }
+    section.text("sql");
+    section.finish();
+    Some(AfterCheck::Command(command))
 }

@@ -12,7 +12,8 @@ pub use self::inventory::{Inventory, Offered};
 pub use self::needs::{Needs, Thing};
 use super::connection::{Login, Session, column, connect_with, quote_identifier, quote_literal};
 use super::rights;
-use super::scratch::{previous_name, scratch_name};
+use super::scratch::scratch_name;
+use super::swap::{Named, attached};
 pub use super::target::{Live, Server, Target, look};
 use crate::escape::shown;
 use crate::run::RunId;
@@ -22,14 +23,6 @@ use crate::verdict::{Failed, Outcome, Verdict};
 const LONGEST_NAME_BYTES: usize = 63;
 /// Sessions beside pg_restore's: the lock, the watch over the load, the checks.
 const OWN_SESSIONS: i64 = 3;
-
-/// Sessions of others in the live database, which the swap would end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sessions {
-    pub user: String,
-    pub application: String,
-    pub count: i64,
-}
 
 /// What stands in the way, and what to do about it.
 pub(super) struct Problem {
@@ -98,25 +91,6 @@ pub async fn takes_settings(login: &Login) -> Outcome<()> {
     }
 }
 
-/// Who is in the live database now, the most sessions first.
-///
-/// # Errors
-/// As the session.
-pub async fn sessions(session: &Session, live: &str) -> Outcome<Vec<Sessions>> {
-    let sql = "SELECT coalesce(usename::text, ''), coalesce(application_name, ''), count(*) FROM pg_stat_activity
-               WHERE datname = $1::text AND pid <> pg_backend_pid() GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2";
-    let rows = session.query(sql, &[&live]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Sessions {
-                user: column(row, 0)?,
-                application: column(row, 1)?,
-                count: column(row, 2)?,
-            })
-        })
-        .collect()
-}
-
 /// Remedies in the order of the problems, each once; the second lines of some, which begin with "or", come last.
 fn all_of(problems: &[Problem]) -> Failed {
     let what: Vec<&str> = problems.iter().map(|p| p.what.as_str()).collect();
@@ -165,33 +139,34 @@ async fn replication(
     target: &Target,
     problems: &mut Vec<Problem>,
 ) -> Outcome<()> {
-    let slots = "SELECT slot_name::text FROM pg_replication_slots WHERE database = $1::text AND NOT temporary ORDER BY 1";
-    for row in session.query(slots, &[&target.live.name]).await? {
-        let slot: String = column(&row, 0)?;
+    let live = Named {
+        name: target.live.name.clone(),
+        oid: target.live.oid,
+    };
+    let attached = attached(session, &live).await?;
+    for slot in &attached.slots {
         problem(
             problems,
             format!(
                 "logical replication slot `{}` reads from the live database",
-                shown(&slot)
+                shown(slot)
             ),
             format!(
                 "end its consumer, then: SELECT pg_drop_replication_slot({});",
-                quote_literal(&slot)
+                quote_literal(slot)
             ),
         );
     }
-    let subscriptions = "SELECT subname::text FROM pg_subscription WHERE subdbid = $1 ORDER BY 1";
-    for row in session.query(subscriptions, &[&target.live.oid]).await? {
-        let subscription: String = column(&row, 0)?;
+    for subscription in &attached.subscriptions {
         problem(
             problems,
             format!(
                 "subscription `{}` writes into the live database",
-                shown(&subscription)
+                shown(subscription)
             ),
             format!(
                 "in the live database: DROP SUBSCRIPTION {};",
-                quote_identifier(&subscription)
+                quote_identifier(subscription)
             ),
         );
     }
@@ -220,15 +195,14 @@ fn encoding(target: &Target, needs: &Needs, problems: &mut Vec<Problem>) {
 
 fn names(target: &Target, run: &RunId, problems: &mut Vec<Problem>) {
     let name = &target.live.name;
-    let longest = scratch_name(name, run)
-        .len()
-        .max(previous_name(name, run).len());
+    // The previous database's name is cut where it has no room; the scratch database's is looked for whole.
+    let longest = scratch_name(name, run).len();
     if longest > LONGEST_NAME_BYTES {
         let over = longest - LONGEST_NAME_BYTES;
         problem(
             problems,
             format!(
-                "the name `{}` is {over} bytes too long for the previous database's name, which would have {longest} of {LONGEST_NAME_BYTES}",
+                "the name `{}` is {over} bytes too long for the scratch database's name, which would have {longest} of {LONGEST_NAME_BYTES}",
                 shown(name)
             ),
             format!(

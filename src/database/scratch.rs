@@ -44,12 +44,6 @@ pub fn scratch_name(live: &str, run: &RunId) -> String {
     format!("{live}_new_{}", run.in_database_name())
 }
 
-/// `erp_before_20261120_020000_7f3a`.
-#[must_use]
-pub fn previous_name(live: &str, run: &RunId) -> String {
-    format!("{live}_before_{}", run.in_database_name())
-}
-
 /// Makes the scratch database, with live's owner, encoding, locale and tablespace, and connects to it once.
 ///
 /// It is in the run's journal before it exists. On an error the caller drops it, as it does after any later one.
@@ -369,11 +363,7 @@ mod tests {
 
     #[test]
     fn names_carry_the_runs_id() {
-        let run = RunId::parse("20261120-020000-7f3a").unwrap();
+        let run = RunId::parse("20261120-020000-7f3a").expect("an id");
         assert_eq!(scratch_name("erp", &run), "erp_new_20261120_020000_7f3a");
-        assert_eq!(
-            previous_name("erp", &run),
-            "erp_before_20261120_020000_7f3a"
-        );
     }
 }

@@ -7,6 +7,7 @@
 mod carry;
 mod confirm;
 mod obstacles;
+mod prepared;
 mod previous;
 mod properties;
 mod rights;
@@ -21,11 +22,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub use confirm::{Happened, was_swapped};
-pub use obstacles::obstacles;
-pub use previous::{Previous, Pruned, drop_old_previous, previous_databases, previous_name};
+pub use obstacles::{Attached, attached, obstacles};
+pub use prepared::{
+    Prepared, PreparedStamp, drop_prepared, is_prepared, prepare, prepared_databases, replaced_by,
+};
+pub use previous::{
+    Previous, Pruned, beyond, drop_old_previous, previous_databases, previous_name,
+};
 pub use properties::{Grant, Label, Properties, Settings, properties};
 pub use rights::{missing_rights, uncarried_settings};
-pub use sessions::{Seen, sessions};
+pub use sessions::{Seen, is_in_the_way, sessions};
 pub use stamp::Stamp;
 pub use undo::{UndoPlan, Undone, plan_undo, undo};
 
@@ -196,7 +202,9 @@ async fn confirmed(
 ) -> Outcome<Swapped> {
     let backend = attempt.backend().clone();
     let carried = attempt.give_up().await;
-    match confirm::settle(login, order, &backend).await? {
+    // An acknowledged COMMIT is no proof of what is live now: the server that comes back may be a standby that never saw it.
+    let settled = confirm::settle(login, order, &backend).await;
+    match settled.context("the server has acknowledged the COMMIT, but then")? {
         Happened::Yes => compared(login, order, carried, run).await,
         _ => Err(confirm::unclear(
             order,

@@ -139,6 +139,7 @@ fn database(facts: &DatabaseFacts, record: &Record) -> String {
         Live::Unchanged | Live::Unknown => None,
     };
     let undo = format!("backupctl undo {}", escaped(&record.job));
+    let swap = format!("backupctl swap {}", escaped(&record.job));
     list(
         "Database",
         &[
@@ -149,7 +150,9 @@ fn database(facts: &DatabaseFacts, record: &Record) -> String {
                 Some(format!("PostgreSQL {}", escaped(&facts.server_version))),
             ),
             ("previous", facts.previous.as_deref().map(escaped)),
+            ("prepared", facts.scratch.as_deref().map(escaped)),
             (way.unwrap_or_default(), way.map(|_| undo)),
+            ("go live", facts.scratch.is_some().then_some(swap)),
         ],
     )
 }

@@ -42,8 +42,10 @@ pub(super) fn live(record: &Record) -> Live {
             .iter()
             .any(|step| step.step == Step::Restore && is_done(step))
     };
+    let is_held = || record.steps.iter().any(|step| step.step == Step::Hold);
     match changed {
         Some(live) => live,
+        None if is_held() => Live::Unchanged,
         None if record.verdict.is_some_and(Verdict::is_good) && is_loaded() => Live::New,
         None => Live::Unchanged,
     }
@@ -60,6 +62,9 @@ pub(super) fn outcome(record: &Record) -> String {
     match (record.verdict, &record.message) {
         (Some(Verdict::Done), Some(message)) => escaped_lines(message),
         (Some(Verdict::Done), None) => match live {
+            Live::Unchanged if waiting(record).is_some() => {
+                format!("{}.", waiting(record).unwrap_or_default())
+            }
             Live::Unchanged => format!(
                 "`{}` of job {} is done.",
                 escaped(&record.command),
@@ -67,6 +72,10 @@ pub(super) fn outcome(record: &Record) -> String {
             ),
             _ => format!("{}.", state(record, live)),
         },
+        (Some(Verdict::Attention), _) if live == Live::Unchanged && waiting(record).is_some() => {
+            let waits = waiting(record).unwrap_or_default();
+            format!("{waits}, but a duty is left to you.")
+        }
         (Some(Verdict::Attention), _) => {
             format!("{}, but a duty is left to you.", state(record, live))
         }
@@ -80,6 +89,23 @@ pub(super) fn outcome(record: &Record) -> String {
             state(record, live)
         ),
     }
+}
+
+/// What was restored and is not live yet, by the command that takes it live.
+fn waiting(record: &Record) -> Option<String> {
+    record.database.as_ref()?.scratch.as_ref()?;
+    Some(format!(
+        "{} is restored and checked, and waits for `backupctl swap {}`; {} is unchanged",
+        sentence_start(&backup(record)),
+        escaped(&record.job),
+        whose(record)
+    ))
+}
+
+fn sentence_start(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
 }
 
 fn state(record: &Record, live: Live) -> String {
@@ -109,6 +135,7 @@ fn cause(record: &Record, verdict: Verdict) -> String {
             Some(Step::Undo) => "The way back failed",
             _ => "The restore failed",
         },
+        Verdict::Stale if record.command == "swap" => "There is nothing that could go live",
         Verdict::Stale => "There is no fresh backup",
         Verdict::Damaged => "The backup is damaged, or not what it should be",
         Verdict::Network => "A server could not be reached, or the connection was lost",

@@ -1,9 +1,7 @@
 //! What stands in the way is found before the load, all of it, with its remedy.
 
-use std::time::Duration;
-
 use backupctl::database::connection::{Login, Session};
-use backupctl::database::preflight::{Needs, Target, Thing, look, sessions, suits, takes_settings};
+use backupctl::database::preflight::{Needs, Target, Thing, look, suits, takes_settings};
 use backupctl::run::RunId;
 use backupctl::secret::Secret;
 use backupctl::verdict::{Failed, Verdict};
@@ -304,11 +302,11 @@ async fn a_prepared_transaction_is_warned_of() {
 #[tokio::test]
 async fn a_name_that_would_be_cut_is_config() {
     let pg = Postgres::shared();
-    let db = pg.database(&"n".repeat(33));
+    let db = pg.database(&"n".repeat(36));
     let needs = Needs::default();
     let (session, target) = looked(&pg.login(&db, &run())).await;
     let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
-    assert!(hint(&failed).contains("at most 35 bytes"), "{failed:?}");
+    assert!(hint(&failed).contains("at most 38 bytes"), "{failed:?}");
 }
 
 #[tokio::test]
@@ -334,24 +332,6 @@ async fn a_role_with_a_connection_limit_has_no_more_free_connections_than_that()
         .await
         .unwrap_err();
     assert!(hint(&failed).contains(&format!("ALTER ROLE \"{role}\" CONNECTION LIMIT -1;")));
-}
-
-#[tokio::test]
-async fn the_sessions_that_a_swap_would_end_are_counted() {
-    let pg = Postgres::shared();
-    let db = pg.database("live");
-    let _one = pg.session(&db, "set application_name = 'shop'");
-    let _two = pg.session(&db, "set application_name = 'shop'");
-    let session = pg
-        .login(&db, &run())
-        .maintenance()
-        .await
-        .expect("the test's preparation works");
-    let found = sessions(&session.with_deadline(Duration::from_secs(10)), &db)
-        .await
-        .expect("the test's preparation works");
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].application.as_str(), found[0].count), ("shop", 2));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What stands in the way at the moment of the swap.
 
+use serde_json::Value;
+
 use super::{Scene, judged, says, text};
 use crate::support::archives::zip;
 use crate::support::program::Setup;
@@ -20,12 +22,21 @@ fn sessions_of_others_are_left_alone_where_that_is_configured_and_the_swap_does_
         says(text(&report["message"]), &["the shop"]);
         let sessions = "select count(*) from pg_stat_activity where application_name = 'the shop'";
         assert_ne!(scene.server.value("postgres", sessions), "0");
-        scene.is_untouched();
+        is_kept_for_later(&scene, &report);
 
         drop(open);
         judged(&setup, &setup.run(&["run", "--json"]), "done");
         scene.is_new();
     }
+}
+
+/// The live database is what it was, and what was loaded waits for `backupctl swap`.
+fn is_kept_for_later(scene: &Scene, report: &Value) {
+    assert_eq!(super::oid(scene.server, &scene.live), scene.oid);
+    assert_eq!(scene.row(), "old");
+    let kept = text(&report["database"]["scratch"]);
+    assert_eq!(scene.beside(), [kept]);
+    says(text(&report["hint"]), &[kept, "backupctl swap erp"]);
 }
 
 #[test]
@@ -57,7 +68,7 @@ fn a_prepared_transaction_keeps_the_swap_from_happening_and_is_named() {
     scene
         .server
         .sql(&scene.live, &format!("rollback prepared '{gid}'"));
-    scene.is_untouched();
+    is_kept_for_later(&scene, &report);
     judged(&setup, &setup.run(&["run", "--json"]), "done");
 }
 
@@ -105,7 +116,7 @@ fn an_ordinary_role_with_the_documented_rights_can_do_a_whole_run() {
     let open = server.session(live, "select 1");
     let report = judged(&setup, &setup.run(&["run", "--json"]), "failed");
     says(text(&report["message"]), &["postgres"]);
-    assert_eq!(scene.beside(), Vec::<String>::new());
+    is_kept_for_later(&scene, &report);
     drop(open);
 
     // then

@@ -1,12 +1,14 @@
 //! What would make a restore fail, found before anything is downloaded or loaded; and what a dry run says of the database side.
 
+use std::collections::BTreeMap;
+
 use super::{Held, contents};
-use crate::commands::{Job, hooks};
-use crate::config::{Method, Owner, format_bytes};
+use crate::commands::{Job, hooks, previous};
+use crate::config::{GoLive, Method, Owner, format_bytes};
 use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Needs, Target};
 use crate::database::scratch;
-use crate::database::swap::{self, Named};
+use crate::database::swap::{self, Seen};
 use crate::database::tools::{self, Tool};
 use crate::escape::{quoted, shown};
 use crate::verdict::Outcome;
@@ -39,13 +41,6 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
     preflight::takes_settings(&super::login(job)).await?;
     for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
         job.run.notes.warn(warning);
-    }
-    if job.restore.method == Method::Swap {
-        let live = Named {
-            name: target.live.name.clone(),
-            oid: target.live.oid,
-        };
-        swap::obstacles(session, &live).await?;
     }
     if toc.has_subscriptions() {
         let names: Vec<_> = toc
@@ -131,46 +126,51 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     )];
     match job.restore.method {
         Method::Swap => {
+            lines.extend(previous::room_in_words(session, job).await?);
             lines.push(format!(
                 "scratch   {}",
                 scratch::scratch_name(&live.name, &job.run.id)
             ));
-            lines.push(format!(
-                "previous  {} would be kept for undo",
-                scratch::previous_name(&live.name, &job.run.id)
-            ));
+            lines.push(match job.restore.go_live {
+                GoLive::Now => format!(
+                    "previous  {} would be kept for undo",
+                    swap::previous_name(&live.name, &job.run.id)
+                ),
+                GoLive::Hold => format!(
+                    "hold      it would wait there for `backupctl swap {}`",
+                    job.restore.name
+                ),
+            });
         }
         Method::InPlace => lines.push(
             "method    in one transaction over the live database; there is no undo".to_owned(),
         ),
     }
     lines.push(sessions_in_words(
-        &preflight::sessions(session, &live.name).await?,
+        &swap::sessions(session, &[live.oid]).await?,
     ));
     job.run.notes.plan(lines);
     Ok(())
 }
 
 /// Who would have to leave at the swap.
-pub fn sessions_in_words(sessions: &[preflight::Sessions]) -> String {
+pub fn sessions_in_words(sessions: &[Seen]) -> String {
     if sessions.is_empty() {
         return "sessions  none in the live database now".to_owned();
     }
-    let all: i64 = sessions.iter().map(|s| s.count).sum();
-    let who: Vec<String> = sessions
-        .iter()
-        .take(5)
-        .map(|s| {
-            format!(
-                "{} of {} ({})",
-                s.count,
-                shown(&s.user),
-                shown(&s.application)
-            )
-        })
-        .collect();
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for seen in sessions {
+        *counts.entry((&seen.user, &seen.application)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let who = counts.iter().take(5);
+    let who = who.map(|((user, application), count)| {
+        format!("{count} of {} ({})", shown(user), shown(application))
+    });
     format!(
-        "sessions  {all} in the live database now: {}",
-        who.join(", ")
+        "sessions  {} in the live database now: {}",
+        sessions.len(),
+        who.collect::<Vec<_>>().join(", ")
     )
 }

@@ -11,11 +11,11 @@ use crate::escape::shown;
 use crate::run::{Run, RunId};
 use crate::verdict::Outcome;
 
-use super::NAME_BYTES;
 use super::stamp::Stamp;
+use super::{NAME_BYTES, Named};
 
 /// A DROP unlinks every file, and waits for a checkpoint.
-const DROP_DEADLINE: Duration = Duration::from_mins(10);
+pub(super) const DROP_DEADLINE: Duration = Duration::from_mins(10);
 const MIDDLE: &str = "_before_";
 
 /// A database that a swap has set aside.
@@ -57,7 +57,7 @@ fn looks_like_ours(name: &str, live: &str) -> bool {
         .is_some_and(|run| previous_name(live, &run) == name)
 }
 
-const DATABASES: &str = "
+pub(super) const DATABASES: &str = "
 SELECT datname::text, oid, shobj_description(oid, 'pg_database'), datconnlimit <> -2 FROM pg_database";
 
 /// The previous databases of `live`, newest first.
@@ -148,9 +148,12 @@ pub async fn drop_old_previous(
         left_alone,
         ..Pruned::default()
     };
-    let (whole, remains): (Vec<_>, Vec<_>) = ours.into_iter().partition(|previous| previous.whole);
-    for old in remains.into_iter().chain(whole.into_iter().skip(keep)) {
-        match drop_database(&session, &old).await {
+    for old in beyond(ours, keep) {
+        let database = Named {
+            name: old.name.clone(),
+            oid: old.oid,
+        };
+        match drop_database(&session, &database, old.whole).await {
             Ok(()) => pruned.dropped.push(old.name),
             Err(failed) => pruned.failed.push((old.name, failed.message())),
         }
@@ -159,10 +162,20 @@ pub async fn drop_old_previous(
     Ok(pruned)
 }
 
+/// Those of `ours`, newest first, that are not kept: all beyond the newest `keep`, and remains, which nobody can go back to.
+#[must_use]
+pub fn beyond(ours: Vec<Previous>, keep: usize) -> Vec<Previous> {
+    let (whole, remains): (Vec<_>, Vec<_>) = ours.into_iter().partition(|previous| previous.whole);
+    remains
+        .into_iter()
+        .chain(whole.into_iter().skip(keep))
+        .collect()
+}
+
 /// By name, which holds the run's id and so never comes to mean another database.
-async fn drop_database(session: &Session, old: &Previous) -> Outcome<()> {
+pub(super) async fn drop_database(session: &Session, old: &Named, whole: bool) -> Outcome<()> {
     let name = quote_identifier(&old.name);
-    if old.whole {
+    if whole {
         // A template can't be dropped; the live database may have been one.
         let row = session
             .query_opt(

@@ -18,6 +18,41 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many sessions a message names.
 const NAMED: usize = 10;
 
+/// Why a swap did not happen although nothing is wrong with what would go live: it can be tried again.
+#[derive(Debug)]
+pub struct InTheWay(String);
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InTheWay {}
+
+/// `failed`, because of others who may be gone later.
+pub(super) fn in_the_way(message: String) -> Failed {
+    Failed {
+        verdict: Verdict::Failed,
+        error: anyhow::Error::new(InTheWay(message)),
+        hint: None,
+    }
+}
+
+/// The same for an error that has another cause beneath.
+pub(super) fn because_of_others(failed: Failed, message: String) -> Failed {
+    Failed {
+        error: failed.error.context(InTheWay(message)),
+        ..failed
+    }
+}
+
+/// Whether a swap failed only because others were in its way.
+#[must_use]
+pub fn is_in_the_way(failed: &Failed) -> bool {
+    failed.error.downcast_ref::<InTheWay>().is_some()
+}
+
 /// A session that is not this one's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -154,10 +189,8 @@ fn none_left(seen: &[Seen], why: &str) -> Outcome<()> {
     if seen.is_empty() {
         return Ok(());
     }
-    Err(
-        Failed::new(Verdict::Failed, format!("{} {why}", named(seen)))
-            .hint("end these sessions, or set `sessions = \"terminate\"`"),
-    )
+    Err(in_the_way(format!("{} {why}", named(seen)))
+        .hint("end these sessions, or set `sessions = \"terminate\"`"))
 }
 
 async fn judge_rights(session: &Session, seen: Vec<Seen>) -> Outcome<()> {
@@ -179,7 +212,7 @@ async fn judge_rights(session: &Session, seen: Vec<Seen>) -> Outcome<()> {
         )
     };
     let message = format!("{} may not be ended by `{}`", named(&stubborn), shown(&me));
-    Err(Failed::new(Verdict::Failed, message).hint(hint))
+    Err(in_the_way(message).hint(hint))
 }
 
 /// `pid 12 in `erp` (user `web`, idle since …); pid 13 …; and 5 more`.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::RunId;
 
+use super::prepared::PreparedStamp;
+
 const SENTENCE: &str =
     "Set aside by backupctl: this was the live database before a swap, kept for `backupctl undo`. ";
 
@@ -71,12 +73,13 @@ impl Stamp {
     }
 }
 
-/// The comment that a database has for its own sake: a stamp's inner one where it is stamped.
+/// The comment that a database has for its own sake: a stamp's inner one where it is stamped, none where it was only prepared.
 #[must_use]
 pub fn original(comment: Option<&str>) -> Option<String> {
     match comment.map(|text| (text, Stamp::parse(text))) {
         None => None,
         Some((_, Some(stamp))) => stamp.comment,
+        Some((text, None)) if PreparedStamp::parse(text).is_some() => None,
         Some((text, None)) => Some(text.to_owned()),
     }
 }

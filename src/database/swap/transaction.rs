@@ -15,7 +15,7 @@ use super::confirm::Backend;
 use super::obstacles::{obstacles, prepared_transactions, whole};
 use super::properties::{Properties, properties};
 use super::rights::{Rights, missing_rights};
-use super::sessions::{clear_the_way, keep_ending, named, sessions};
+use super::sessions::{because_of_others, clear_the_way, keep_ending, named, sessions};
 use super::stamp::Stamp;
 use super::{Named, SwapOrder};
 
@@ -192,12 +192,21 @@ impl Attempt {
     /// Says who was in the way in the end.
     pub async fn blame(&self, order: &SwapOrder, failed: Failed) -> Failed {
         match sessions(&self.ending, &order.oids()).await {
-            Ok(seen) if !seen.is_empty() => failed.context(format!(
-                "others did not leave within {:?}: {}",
-                order.patience.timeout,
-                named(&seen)
-            )),
-            _ => failed,
+            Ok(seen) if !seen.is_empty() => because_of_others(
+                failed,
+                format!(
+                    "others did not leave within {:?}: {}",
+                    order.patience.timeout,
+                    named(&seen)
+                ),
+            ),
+            _ => because_of_others(
+                failed,
+                format!(
+                    "others were in the way for longer than {:?}",
+                    order.patience.timeout
+                ),
+            ),
         }
     }
 

@@ -17,15 +17,21 @@ pub struct Earlier {
     pub rejected: Vec<(ArchiveFacts, Timestamp)>,
 }
 
-/// Whether its archive is live since. A run that found nothing to do has loaded nothing.
+/// Whether its archive is live since. A run that found nothing to do has loaded nothing, and of what was only prepared the
+/// `swap` that takes it is the record.
 fn went_live(record: &Record) -> bool {
+    let waits = record
+        .database
+        .as_ref()
+        .is_some_and(|database| database.scratch.is_some());
     let has_loaded = |step: &StepRecord| {
         matches!(step.step, Step::Restore | Step::Swap)
             && step.verdict.is_some_and(Verdict::is_good)
     };
     record.verdict.is_some_and(Verdict::is_good)
         && record.archive.is_some()
-        && matches!(record.command.as_str(), "run" | "restore")
+        && matches!(record.command.as_str(), "run" | "restore" | "swap")
+        && !waits
         && record.steps.iter().any(has_loaded)
 }
 
@@ -96,6 +102,8 @@ fn took_back(record: &Record) -> bool {
         let has_or_may = |verdict: Verdict| verdict.is_good() || verdict == Verdict::Unclear;
         step.verdict.is_none_or(has_or_may)
     };
+    // A run that wanted to go back by itself has found its archive bad, whatever became of the way back.
+    let may_have = |step: &StepRecord| record.command != "undo" || may_have(step);
     record.undoes.is_none() && record.archive.is_some() && undo_step(record).is_some_and(may_have)
 }
 

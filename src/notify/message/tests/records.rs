@@ -55,6 +55,7 @@ pub(super) fn database_facts() -> DatabaseFacts {
         host: "db.example.org".into(),
         name: "erp".into(),
         server_version: "16.6".into(),
+        scratch: None,
         previous: Some("erp_before_20261120_080000_7f3a".into()),
     }
 }
