@@ -162,10 +162,10 @@ fn text() -> Vec<u8> {
         let (day, second) = (random.below(28) + 1, random.below(86400));
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let (cents, note) = (random.below(100_000), random.below(1 << 40));
-        let state = random.pick(&STATES);
+        let (state, token) = (random.pick(&STATES), random.below(1 << 48));
         writeln!(
             lines,
-            "{id}\t{first} {last}\t{}.{}@example.org\t2026-{:02}-{day:02} {hour:02}:{minute:02}:{second:02}+00\t{}.{:02}\t{state}\tparcel {note:010x}\tf\t\\N",
+            "{id}\t{first} {last}\t{}.{}@example.org\t2026-{:02}-{day:02} {hour:02}:{minute:02}:{second:02}+00\t{}.{:02}\t{state}\tparcel {note:010x}\t{token:012x}\tf\t\\N",
             first.to_lowercase(),
             last.to_lowercase(),
             random.below(12) + 1,
