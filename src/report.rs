@@ -14,7 +14,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::history::{current_step, file, history, rewrite};
+pub use self::history::{NewestFirst, current_step, file, history, newest_first, rewrite};
 use crate::durable;
 use crate::run::{Noted, Run};
 use crate::secret::Scrubber;

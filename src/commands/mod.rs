@@ -90,13 +90,19 @@ impl Job<'_> {
 
     /// Earlier runs of this job, newest first; unreadable history is told and taken as none.
     pub fn history(&self) -> Vec<Record> {
-        report::history(self.state_dir(), &self.restore.name).unwrap_or_else(|error| {
+        self.newest_first().collect()
+    }
+
+    /// Like [`Self::history`], each report read when its turn comes.
+    pub fn newest_first(&self) -> impl Iterator<Item = Record> {
+        let listed = report::newest_first(self.state_dir(), &self.restore.name);
+        let listed = listed.inspect_err(|error| {
             self.run.notes.warn(format!(
                 "read the earlier reports in {}: {error}",
                 self.state_dir().display()
             ));
-            Vec::new()
-        })
+        });
+        listed.into_iter().flatten()
     }
 }
 

@@ -45,19 +45,55 @@ pub fn rewrite(state_dir: &Path, record: &Record) -> Outcome<()> {
 /// # Errors
 /// The directory can't be listed.
 pub fn history(state_dir: &Path, job: &str) -> io::Result<Vec<Record>> {
+    Ok(newest_first(state_dir, job)?.collect())
+}
+
+/// Like [`history`], but each report is read only when its turn comes: of a year of them the last few are mostly enough.
+///
+/// # Errors
+/// The directory can't be listed.
+pub fn newest_first(state_dir: &Path, job: &str) -> io::Result<NewestFirst> {
     let listing = match fs::read_dir(directory(state_dir)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
     };
-    let ids = listing
-        .filter_map(|file| RunId::parse(file.ok()?.file_name().to_str()?.strip_suffix(".json")?));
-    let mut records: Vec<Record> = ids
-        .filter_map(|id| read(state_dir, &id))
-        .filter(|record| record.job == job)
+    let listing = listing.into_iter().flatten();
+    let mut ids: Vec<RunId> = listing
+        .filter_map(|file| RunId::parse(file.ok()?.file_name().to_str()?.strip_suffix(".json")?))
         .collect();
-    // Not by id: those of runs that began in the same second have no order.
-    records.sort_by_key(|record| std::cmp::Reverse(record.started));
-    Ok(records)
+    ids.sort();
+    Ok(NewestFirst {
+        state_dir: state_dir.to_owned(),
+        job: job.to_owned(),
+        ids,
+        same_second: Vec::new(),
+    })
+}
+
+/// See [`newest_first`].
+pub struct NewestFirst {
+    state_dir: PathBuf,
+    job: String,
+    /// Not read yet; the newest is the last.
+    ids: Vec<RunId>,
+    /// Runs that began in the same second have no order by their ids: they are read together.
+    same_second: Vec<Record>,
+}
+
+impl Iterator for NewestFirst {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        while self.same_second.is_empty() {
+            let second = self.ids.last()?.second().to_owned();
+            while let Some(id) = self.ids.pop_if(|id| id.second() == second) {
+                let record = read(&self.state_dir, &id).filter(|record| record.job == self.job);
+                self.same_second.extend(record);
+            }
+            self.same_second.sort_by_key(|record| record.started);
+        }
+        self.same_second.pop()
+    }
 }
 
 fn read(state_dir: &Path, id: &RunId) -> Option<Record> {
@@ -74,4 +110,70 @@ pub fn current_step(state_dir: &Path, run: &str) -> Option<Step> {
         .iter()
         .find(|step| step.verdict.is_none())
         .map(|step| step.step)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn put(state_dir: &Path, run: &str, job: &str, started: &str) {
+        let record = json!({
+            "format": 1, "run": run, "command": "run", "job": job, "host": "here", "version": "0",
+            "started": started, "seconds": 0.0, "verdict": "done",
+            "steps": [], "checks": [], "notified": [], "warnings": [],
+        });
+        fs::create_dir_all(directory(state_dir)).expect("the directory");
+        fs::write(file(state_dir, run), record.to_string()).expect("a report");
+    }
+
+    fn runs(records: impl IntoIterator<Item = Record>) -> Vec<String> {
+        records.into_iter().map(|record| record.run).collect()
+    }
+
+    #[test]
+    fn the_newest_comes_first_also_within_a_second() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let there = [
+            ("20261120-020000-0001", "erp", "2026-11-20T02:00:00.1Z"),
+            ("20261121-020000-ffff", "erp", "2026-11-21T02:00:00.1Z"),
+            ("20261121-020000-0000", "erp", "2026-11-21T02:00:00.2Z"),
+            ("20261121-020000-8888", "crm", "2026-11-21T02:00:00.3Z"),
+        ];
+        for (run, job, started) in there {
+            put(dir.path(), run, job, started);
+        }
+        fs::write(directory(dir.path()).join("notes.json"), "{").expect("no report");
+        let found = history(dir.path(), "erp").expect("a listing");
+        assert_eq!(
+            runs(found),
+            [
+                "20261121-020000-0000",
+                "20261121-020000-ffff",
+                "20261120-020000-0001"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_report_is_read_only_when_its_turn_comes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        put(
+            dir.path(),
+            "20261120-020000-0001",
+            "erp",
+            "2026-11-20T02:00:00Z",
+        );
+        put(
+            dir.path(),
+            "20261121-020000-0001",
+            "erp",
+            "2026-11-21T02:00:00Z",
+        );
+        let mut found = newest_first(dir.path(), "erp").expect("a listing");
+        assert_eq!(runs(found.next()), ["20261121-020000-0001"]);
+        fs::remove_file(file(dir.path(), "20261120-020000-0001")).expect("the older one");
+        assert!(found.next().is_none());
+    }
 }
