@@ -178,18 +178,21 @@ fn credentials(job: &Job<'_>) -> Credentials {
     }
 }
 
-/// An archive that still changes is not taken: its size and time must stay the same for `settle`.
-async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<()> {
-    let before = open(store, archive).await?;
-    unchanged(archive, &before)?;
-    drop(before);
-    job.run.progress.note(&format!(
-        "watching `{}` for {}",
-        shown(&archive.name),
-        format_duration(job.restore.settle)
-    ));
-    tokio::time::sleep(job.restore.settle).await;
-    unchanged(archive, &open(store, archive).await?)
+/// An archive that still changes is not taken: its size and time must stay the same for `settle`. It is opened by its name
+/// each time, so that one that was put in its place is seen, and as it was opened last it is looked into.
+async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
+    if !job.restore.settle.is_zero() {
+        unchanged(archive, &open(store, archive).await?)?;
+        job.run.progress.note(&format!(
+            "watching `{}` for {}",
+            shown(&archive.name),
+            format_duration(job.restore.settle)
+        ));
+        tokio::time::sleep(job.restore.settle).await;
+    }
+    let opened = open(store, archive).await?;
+    unchanged(archive, &opened)?;
+    Ok(opened)
 }
 
 async fn open(store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
@@ -216,9 +219,7 @@ fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
 }
 
 /// The archive's end record, its directory and the head of its dump, read where the archive lies.
-async fn peek(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Contents> {
-    let opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
+async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Contents> {
     let (bytes, restore, run) = (opened.bytes, job.restore.clone(), job.run.clone());
     let read = tokio::task::spawn_blocking(move || {
         let reader = SyncIoBridge::new(opened.file);

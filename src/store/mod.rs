@@ -80,9 +80,18 @@ impl Listing {
 }
 
 /// The content of an open archive.
-pub trait File: AsyncRead + AsyncSeek + Send + Unpin {}
+pub trait File: AsyncRead + AsyncSeek + Ahead + Send + Unpin {}
 
-impl<F: AsyncRead + AsyncSeek + Send + Unpin> File for F {}
+impl<F: AsyncRead + AsyncSeek + Ahead + Send + Unpin> File for F {}
+
+/// What a reader can make of a word about what will be read.
+pub trait Ahead {
+    /// Everything from here to the offset `end` will be read, without a seek, and nothing beyond: what reads ahead may ask for
+    /// as much as it dares at once.
+    fn straight_to(&mut self, _end: u64) {}
+}
+
+impl Ahead for tokio::fs::File {}
 
 /// An archive that was opened; size and time are those of the open file, not of its name.
 pub struct Opened {

@@ -180,6 +180,6 @@ async fn look_for(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outcome<Loo
 
 /// Settled, and with its end record and everything before it.
 async fn whole(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Contents> {
-    settled(job, store, archive).await?;
-    peek(job, store, archive).await
+    let opened = settled(job, store, archive).await?;
+    peek(job, opened, archive).await
 }
