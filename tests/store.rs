@@ -3,6 +3,7 @@
 mod faults;
 mod host_keys;
 mod logins;
+mod reading;
 
 use std::fs;
 use std::io::{SeekFrom, Write};

@@ -111,3 +111,69 @@ pub fn current_step(state_dir: &Path, run: &str) -> Option<Step> {
         .find(|step| step.verdict.is_none())
         .map(|step| step.step)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn put(state_dir: &Path, run: &str, job: &str, started: &str) {
+        let record = json!({
+            "format": 1, "run": run, "command": "run", "job": job, "host": "here", "version": "0",
+            "started": started, "seconds": 0.0, "verdict": "done",
+            "steps": [], "checks": [], "notified": [], "warnings": [],
+        });
+        fs::create_dir_all(directory(state_dir)).expect("the directory");
+        fs::write(file(state_dir, run), record.to_string()).expect("a report");
+    }
+
+    fn runs(records: impl IntoIterator<Item = Record>) -> Vec<String> {
+        records.into_iter().map(|record| record.run).collect()
+    }
+
+    #[test]
+    fn the_newest_comes_first_also_within_a_second() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let there = [
+            ("20261120-020000-0001", "erp", "2026-11-20T02:00:00.1Z"),
+            ("20261121-020000-ffff", "erp", "2026-11-21T02:00:00.1Z"),
+            ("20261121-020000-0000", "erp", "2026-11-21T02:00:00.2Z"),
+            ("20261121-020000-8888", "crm", "2026-11-21T02:00:00.3Z"),
+        ];
+        for (run, job, started) in there {
+            put(dir.path(), run, job, started);
+        }
+        fs::write(directory(dir.path()).join("notes.json"), "{").expect("no report");
+        let found = history(dir.path(), "erp").expect("a listing");
+        assert_eq!(
+            runs(found),
+            [
+                "20261121-020000-0000",
+                "20261121-020000-ffff",
+                "20261120-020000-0001"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_report_is_read_only_when_its_turn_comes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        put(
+            dir.path(),
+            "20261120-020000-0001",
+            "erp",
+            "2026-11-20T02:00:00Z",
+        );
+        put(
+            dir.path(),
+            "20261121-020000-0001",
+            "erp",
+            "2026-11-21T02:00:00Z",
+        );
+        let mut found = newest_first(dir.path(), "erp").expect("a listing");
+        assert_eq!(runs(found.next()), ["20261121-020000-0001"]);
+        fs::remove_file(file(dir.path(), "20261120-020000-0001")).expect("the older one");
+        assert!(found.next().is_none());
+    }
+}

@@ -10,11 +10,13 @@ mod recorded;
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt;
+use futures::future::maybe_done;
+use futures::{FutureExt, poll};
 use jiff::Timestamp;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as SftpError;
@@ -214,7 +216,6 @@ impl SftpStore {
 
     async fn open_regular(&self, name: &str) -> Result<Opened, StoreError> {
         let handle = self.open_handle(name).await?;
-        // From here on dropping it closes it.
         let sftp = &self.connection.sftp;
         let found = self.ask(sftp.fstat(handle.as_str())).await;
         let opened = found
@@ -245,27 +246,25 @@ impl SftpStore {
         let (sftp, path) = (&self.connection.sftp, self.path_of(name));
         let look = self.ask(sftp.lstat(path.clone()));
         let request = self.ask(sftp.open(path, OpenFlags::READ, FileAttributes::empty()));
-        let is_regular = |found: Result<Attrs, Unanswered>| {
-            regular(&found.map_err(|error| self.failed(error))?.attrs)
-        };
-        if !self.listed.contains(name) {
-            is_regular(look.await)?;
-            let opened = request.await.map_err(|error| self.failed(error))?;
-            return Ok(opened.handle);
+        let mut look = pin!(maybe_done(look));
+        let mut request = pin!(maybe_done(request));
+        // The first poll of each sends it. A FIFO that has come since would keep the server from answering the second one.
+        let _ = poll!(look.as_mut());
+        if self.listed.contains(name) {
+            let _ = poll!(request.as_mut());
         }
-        let (found, opened) = tokio::join!(look, request);
-        match (is_regular(found), opened) {
-            (Ok(_), opened) => opened
-                .map(|opened| opened.handle)
-                .map_err(|error| self.failed(error)),
-            (Err(error), opened) => {
-                if let Ok(opened) = opened {
-                    close_later(&self.connection, opened.handle);
-                }
-                Err(error)
-            }
-        }
+        look.as_mut().await;
+        let found = look.as_mut().take_output().unwrap_or_else(not_asked);
+        regular(&found.map_err(|error| self.failed(error))?.attrs)?;
+        request.as_mut().await;
+        let opened = request.as_mut().take_output().unwrap_or_else(not_asked);
+        Ok(opened.map_err(|error| self.failed(error))?.handle)
     }
+}
+
+/// The output of a finished future is there once; this is for the compiler.
+fn not_asked<T>() -> Result<T, Unanswered> {
+    Err(Unanswered::Sftp(SftpError::UnexpectedPacket))
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use super::{Scene, archive, dump_of, files, says};
 use crate::support::archives::zip;
 use crate::support::program::{Ran, Setup};
 use crate::support::smtp::{Options, Security, Smtp};
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{Options as SshdOptions, Sshd};
 
 /// Names, sizes and times of all files in a directory.
 fn listing(directory: &Path) -> Vec<(String, u64, SystemTime)> {
@@ -172,4 +172,54 @@ fn a_dry_run_names_missing_roles() {
         &ran.stderr,
         &[&format!("CREATE ROLE \"{role}\" NOLOGIN;"), "hint:"],
     );
+}
+
+/// What sftp-server was asked, by its own log, but for CLOSE, for whose answer nobody waits. `limits` and the OPEN of a listed
+/// archive travel with the request beside them; here they count all the same.
+fn requests(log: &Path) -> Vec<String> {
+    let log = fs::read_to_string(log).expect("the server's log");
+    let named = log.lines().filter_map(|line| {
+        let (_, request) = line.split_once("request ")?;
+        let (_, name) = request.split_once(": ")?;
+        Some(name.split(' ').next().unwrap_or_default().to_owned())
+    });
+    named
+        .filter(|name| name != "close" && name != "sent")
+        .collect()
+}
+
+#[test]
+fn a_dry_run_takes_at_most_fifteen_sftp_round_trips() {
+    let scene = Scene::new();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = home.path().join("requests");
+    let sshd = Sshd::with(&SshdOptions {
+        sftp: Some(format!(
+            "/usr/lib/openssh/sftp-server -e -l DEBUG3 2>>{}",
+            log.display()
+        )),
+        ..SshdOptions::default()
+    });
+    // So long that its end and its beginning are two reads.
+    let long = super::packed().entry("noise", super::noise(400 << 10));
+    sshd.put("erp.zip", &long.build());
+    let setup = Setup::new()
+        .sftp(&sshd)
+        .database(scene.server, &scene.live)
+        .restore("settle = \"100ms\"")
+        .write();
+
+    setup.run(&["run", "--dry-run"]).expect(0);
+
+    let requests = requests(&log);
+    // The greeting has no number.
+    assert!(requests.len() < 15, "{requests:?}");
+    for expected in [
+        "limits", "opendir", "readdir", "lstat", "open", "fstat", "read",
+    ] {
+        assert!(requests.iter().any(|name| name == expected), "{requests:?}");
+    }
+    // By fstat before and after `settle`, each time opened by its name.
+    let count = |wanted: &str| requests.iter().filter(|name| *name == wanted).count();
+    assert_eq!((count("open"), count("fstat")), (2, 2), "{requests:?}");
 }

@@ -6,14 +6,15 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use russh::server::{Auth, Config, Handler, Msg, Response, Session};
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Preferred};
 use russh_sftp::protocol::{
-    Attrs, Data, File, FileAttributes, Handle, Name, OpenFlags, Status, StatusCode, Version,
+    Attrs, Data, ExtendedReply, File, FileAttributes, Handle, Name, OpenFlags, Packet, Status,
+    StatusCode, Version,
 };
 use russh_sftp::server::StatusReply;
 
@@ -51,6 +52,10 @@ pub struct Script {
     /// Names and modes in the directory.
     pub entries: Vec<(String, u32)>,
     pub reads: Reads,
+    /// What `limits@openssh.com` states as the longest read, and a longer one is refused; None: it has no such extension.
+    pub longest_read: Option<u64>,
+    /// Bytes that the client has asked for, by all clones of this script.
+    pub asked: Arc<AtomicU64>,
 }
 
 impl Default for Script {
@@ -65,6 +70,8 @@ impl Default for Script {
             stated_bytes: None,
             entries: vec![("a.zip".to_owned(), 0o100_644)],
             reads: Reads::Right,
+            longest_read: None,
+            asked: Arc::default(),
         }
     }
 }
@@ -291,7 +298,20 @@ impl russh_sftp::server::Handler for Files {
     }
 
     async fn init(&mut self, _: u32, _: HashMap<String, String>) -> Result<Version, StatusReply> {
-        Ok(Version::new())
+        let mut version = Version::new();
+        if self.script.longest_read.is_some() {
+            let name = "limits@openssh.com".to_owned();
+            version.extensions.insert(name, "1".to_owned());
+        }
+        Ok(version)
+    }
+
+    async fn extended(&mut self, id: u32, _: String, _: Vec<u8>) -> Result<Packet, StatusReply> {
+        let longest = self.script.longest_read;
+        let longest = longest.ok_or_else(|| refused(StatusCode::OpUnsupported))?;
+        // Packet, read, write, open files: 0 is "not stated".
+        let data = [0, longest, longest, 0].map(u64::to_be_bytes).concat();
+        Ok(Packet::ExtendedReply(ExtendedReply { id, data }))
     }
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, StatusReply> {
@@ -367,6 +387,14 @@ impl russh_sftp::server::Handler for Files {
         offset: u64,
         len: u32,
     ) -> Result<Data, StatusReply> {
+        self.script.asked.fetch_add(len.into(), Ordering::Relaxed);
+        if self
+            .script
+            .longest_read
+            .is_some_and(|longest| u64::from(len) > longest)
+        {
+            return Err(refused(StatusCode::BadMessage));
+        }
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(self.script.content.len());
