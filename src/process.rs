@@ -39,6 +39,8 @@ pub struct Command {
     environment: BTreeMap<OsString, OsString>,
     /// Open in the child under the same numbers.
     descriptors: Vec<OwnedFd>,
+    /// None: nothing to read.
+    stdin: Option<OwnedFd>,
 }
 
 impl Command {
@@ -55,6 +57,7 @@ impl Command {
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             descriptors: Vec::new(),
+            stdin: None,
         })
     }
 
@@ -114,6 +117,14 @@ impl Command {
         let mut command = self.arg(path);
         command.descriptors.push(file);
         Ok(command)
+    }
+
+    /// What the child reads as its standard input, as a pipe's reading end. Drop the command once the child was started:
+    /// as long as it holds the pipe, whoever fills it doesn't learn that the child has ended.
+    #[must_use]
+    pub fn stdin(mut self, end: OwnedFd) -> Self {
+        self.stdin = Some(end);
+        self
     }
 
     /// The program's path, for messages.
@@ -213,7 +224,7 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `command`, with nothing on its stdin, in `/`, with umask 077.
+    /// Starts `command`, with nothing on its stdin unless it was given something, in `/`, with umask 077.
     ///
     /// # Errors
     /// `config`: the program can't be executed; `local`: no process, memory or thread left.

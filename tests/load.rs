@@ -1,7 +1,9 @@
 //! Getting a dump into a database: child processes, reading dumps, finding pg_restore, and running it on a real server.
 
 mod dump;
+mod fixture;
 mod into_database;
+mod piped;
 mod process;
 mod tools;
 

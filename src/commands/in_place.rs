@@ -8,7 +8,7 @@ use super::unzip::Unpacked;
 use super::{Job, open_duties};
 use crate::database::connection::{self, Login};
 use crate::database::in_place::{self, Mark};
-use crate::database::load::{self, Load, Loaded, Select};
+use crate::database::load::{self, Input, Load, Loaded, Select};
 use crate::database::{checks, scratch};
 use crate::journal::Created;
 use crate::report::{Report, Step};
@@ -94,7 +94,7 @@ async fn one_transaction(
         tool: &suited.tool,
         login,
         target: name,
-        dump: &unpacked.path,
+        input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: 1,
         in_place: true,
@@ -104,7 +104,7 @@ async fn one_transaction(
         }),
         stall: job.restore.stall,
     };
-    let loading = load::load(&plan, &job.run);
+    let loading = load::load(plan, &job.run);
     tokio::select! {
         biased;
         loaded = loading => loaded.map_err(lost_on_the_way),

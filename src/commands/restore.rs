@@ -16,7 +16,7 @@ use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
 use crate::database::dump::{Selection, Toc};
-use crate::database::load::{self, Load, Select};
+use crate::database::load::{self, Input, Load, Select};
 use crate::database::preflight::{self, Target};
 use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
@@ -215,7 +215,7 @@ async fn into_scratch(
         tool: &suited.tool,
         login,
         target: &scratch.name,
-        dump: &unpacked.path,
+        input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: job.restore.jobs,
         in_place: false,
@@ -225,7 +225,7 @@ async fn into_scratch(
         }),
         stall: job.restore.stall,
     };
-    load::load(&plan, &job.run).await?;
+    load::load(plan, &job.run).await?;
     let promised = promised(&unpacked.toc, &suited.selection);
     prove(login, &scratch, &promised, job).await?;
     Ok(scratch)

@@ -9,6 +9,7 @@ mod raw;
 mod reader;
 mod roles;
 mod selection;
+pub mod tar;
 mod toc;
 mod traits;
 

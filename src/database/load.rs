@@ -3,35 +3,36 @@
 //! Where the future is dropped the child is ended, but its backends may live on: whoever drops the scratch database ends them.
 
 mod command;
+mod input;
 mod list;
 mod watchdog;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connection::Login;
-use super::dump::Format;
+use super::dump::{Format, tar};
 use super::messages::Messages;
 use super::tools::Tool;
 use crate::escape::shown;
 use crate::process::{Child, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
+pub use input::{Feeder, Input, Pipe, pipe};
 pub use list::Select;
-use watchdog::Watchdog;
+use watchdog::{Moved, Watchdog};
 
 /// What goes where, and how.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Load<'a> {
     pub tool: &'a Tool,
     pub login: &'a Login,
     /// The empty scratch database, or with `in_place` the live one. No other session of the run may be in it.
     pub target: &'a str,
-    pub dump: &'a Path,
+    pub input: Input<'a>,
     /// From the dump's header.
     pub format: Format,
-    /// Parallel sessions; one where the format or the method allows no more.
+    /// Parallel sessions; one where the format, the method or a pipe allows no more.
     pub jobs: u32,
     /// One transaction over the live database, instead of filling an empty one.
     pub in_place: bool,
@@ -52,30 +53,52 @@ pub struct Loaded {
 
 /// Loads the dump, and says `Ok` only where pg_restore ended well and without a fatal word.
 ///
+/// From a pipe, a failure of whoever fills it shows here as a dump that ends too early: tell the other one.
+///
 /// # Errors
 /// `failed` mostly, with the failing statement; `damaged`: the dump is broken; `config`, `network`, `refused` and `local` as pg_restore says.
-pub async fn load(plan: &Load<'_>, run: &Run) -> Outcome<Loaded> {
-    let command = command::pg_restore(plan)?;
-    let lines = AtomicU64::new(0);
+pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
+    if let (Input::File(dump), Format::Tar) = (&plan.input, plan.format) {
+        tar::is_whole(dump)?;
+    }
+    let watchdog = Watchdog::new(&plan, run);
+    let mut moved = Moved::default();
+    let mut command = command::pg_restore(&plan)?;
+    if let Input::Pipe(pipe) = plan.input {
+        let (end, flow) = pipe.into_parts();
+        command = command.stdin(end);
+        moved.flow = Some(flow);
+    }
     let mut messages = Messages::default();
     let mut child = Child::start(&command).await?;
     drop(command);
-    let watchdog = Watchdog::new(plan, run);
     let ended = tokio::select! {
-        ended = listen(&mut child, &mut messages, &lines) => Ok(ended),
-        stalled = watchdog.watch(&lines) => Err(stalled),
+        ended = listen(&mut child, &mut messages, &moved.lines) => Ok(ended),
+        stalled = watchdog.watch(&moved) => Err(stalled),
     };
     if !matches!(ended, Ok(Ended::Exited(0))) {
         // One that failed may have left workers behind, and one that hangs is still there.
         child.stop().await;
     }
     match ended {
-        Ok(ended) => judge(ended, messages, run),
+        Ok(ended) => wholly_fed(judge(ended, messages, run), &moved),
         Err(stalled) => {
             watchdog.end_backends().await;
             Err(stalled)
         }
     }
+}
+
+/// What pg_restore took for the end of the dump may be where its feeder failed.
+fn wholly_fed(loaded: Outcome<Loaded>, moved: &Moved) -> Outcome<Loaded> {
+    let abandoned = moved.flow.as_ref().is_some_and(|flow| flow.was_abandoned());
+    if loaded.is_ok() && abandoned {
+        return Err(Failed::new(
+            Verdict::Damaged,
+            "the dump broke off, which pg_restore did not notice",
+        ));
+    }
+    loaded
 }
 
 async fn listen(child: &mut Child, messages: &mut Messages, lines: &AtomicU64) -> Ended {

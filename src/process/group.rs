@@ -43,7 +43,10 @@ pub async fn start(command: StdCommand) -> io::Result<Started> {
 }
 
 fn keep(mut command: StdCommand, answer: oneshot::Sender<io::Result<Started>>) {
-    let mut child = match command.spawn() {
+    let spawned = command.spawn();
+    // It holds the child's end of a pipe: whoever fills that must learn when the child has ended.
+    drop(command);
+    let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
             // Whoever asked may be gone; then there is nobody to tell, and nothing to end.

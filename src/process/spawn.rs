@@ -29,6 +29,10 @@ pub fn file_in_memory(content: &[u8]) -> io::Result<OwnedFd> {
 
 /// The standard library's command, with everything about it decided.
 pub fn prepare(command: &Command) -> io::Result<StdCommand> {
+    let stdin = match &command.stdin {
+        Some(end) => Stdio::from(end.try_clone()?),
+        None => Stdio::null(),
+    };
     let mut prepared = StdCommand::new(&command.program);
     prepared
         .args(&command.arguments)
@@ -36,7 +40,7 @@ pub fn prepare(command: &Command) -> io::Result<StdCommand> {
         .envs(&command.environment)
         .current_dir("/")
         .process_group(0)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let passed = command.descriptors.iter().map(AsRawFd::as_raw_fd).collect();

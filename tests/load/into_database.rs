@@ -1,84 +1,15 @@
 //! pg_restore against a real server: what goes in, and what stops it.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use backupctl::database::connection::Login;
-use backupctl::database::dump::{Format, Toc};
-use backupctl::database::load::{Load, Loaded, load};
-use backupctl::database::tools::{Tool, find};
-use backupctl::journal::Journal;
-use backupctl::output::Progress;
-use backupctl::run::{Notes, Run, RunId};
+use backupctl::database::load::load;
 use backupctl::secret::Secret;
-use backupctl::verdict::{Outcome, Verdict};
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
+use backupctl::verdict::Verdict;
 
+use super::fixture::Fixture;
 use super::until;
 use crate::support::postgres::Postgres;
-
-const SHOP: &str = "
-create table users (id int primary key, name text not null);
-insert into users select i, repeat(md5(i::text), 20) from generate_series(1, 3000) i;
-create table orders (id int primary key, user_id int references users);
-insert into orders select i, i from generate_series(1, 3000) i;
-create index on orders (user_id);
-";
-
-/// A dump of a small shop, and everything that loading it takes.
-struct Fixture {
-    directory: TempDir,
-    source: String,
-    tool: Tool,
-    login: Login,
-    run: Run,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let pg = Postgres::shared();
-        let directory = tempfile::tempdir().expect("a directory");
-        let source = pg.database("shop");
-        pg.sql(&source, SHOP);
-        let id = RunId::new(jiff::Timestamp::now());
-        let tools = find(Some(&pg.bin_dir)).await.expect("pg_restore");
-        Self {
-            login: pg.login(&source, &id),
-            run: Run {
-                journal: Journal::new(directory.path(), &id, "erp", "run"),
-                id,
-                notes: Notes::default(),
-                progress: Progress::default(),
-                stop: CancellationToken::new(),
-            },
-            tool: tools[0].clone(),
-            directory,
-            source,
-        }
-    }
-
-    fn plan<'a>(&'a self, target: &'a str, dump: &'a Path) -> Load<'a> {
-        Load {
-            tool: &self.tool,
-            login: &self.login,
-            target,
-            dump,
-            format: Toc::open(dump).map_or(Format::Custom, |toc| toc.header.format),
-            jobs: 2,
-            in_place: false,
-            select: None,
-            stall: Duration::from_mins(1),
-        }
-    }
-
-    async fn load(&self, target: &str, dump: &[u8]) -> Outcome<Loaded> {
-        let path = self.directory.path().join("loaded.dump");
-        fs::write(&path, dump).expect("a dump");
-        load(&self.plan(target, &path), &self.run).await
-    }
-}
 
 #[tokio::test]
 async fn a_good_dump_is_loaded_wholly_in_each_format_into_a_name_with_anything_in_it() {
@@ -133,6 +64,19 @@ async fn a_dump_that_ends_in_its_data_is_damaged() {
         .await
         .expect_err("a cut dump");
     assert_eq!(failed.verdict, Verdict::Damaged, "{}", failed.message());
+}
+
+#[tokio::test]
+async fn a_tar_that_ends_in_its_data_is_damaged_though_pg_restore_takes_it() {
+    let pg = Postgres::shared();
+    let fixture = Fixture::new().await;
+    pg.sql(&fixture.source, "create table plain as select * from users");
+    let dump = pg.dump(&fixture.source, &["-Ft", "-t", "plain"]);
+    for end in [dump.len() / 2, dump.len() - 20_000] {
+        let loaded = fixture.load(&pg.database("cut"), &dump[..end]).await;
+        let failed = loaded.expect_err("a cut dump");
+        assert_eq!(failed.verdict, Verdict::Damaged, "{}", failed.message());
+    }
 }
 
 #[tokio::test]
@@ -245,7 +189,7 @@ async fn a_lock_in_the_way_ends_a_load_in_place_by_its_stall_and_names_the_holde
             "the password is exposed"
         );
     });
-    let failed = load(&plan, &fixture.run).await.expect_err("it can't");
+    let failed = load(plan, &fixture.run).await.expect_err("it can't");
     watch.await.expect("nothing exposed");
 
     // then the holder is named, nothing has changed, and no session of ours is left
@@ -282,7 +226,7 @@ async fn a_load_in_place_replaces_what_is_there() {
     );
     let mut plan = fixture.plan(&fixture.source, &path);
     plan.in_place = true;
-    load(&plan, &fixture.run).await.expect("it loads");
+    load(plan, &fixture.run).await.expect("it loads");
     assert_eq!(pg.content_hash(&fixture.source), before);
 }
 
@@ -300,5 +244,5 @@ async fn a_statement_that_works_for_long_is_not_taken_for_one_that_hangs() {
     let mut plan = fixture.plan(&target, &path);
     plan.stall = Duration::from_secs(1);
 
-    load(&plan, &fixture.run).await.expect("it loads");
+    load(plan, &fixture.run).await.expect("it loads");
 }

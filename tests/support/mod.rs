@@ -4,6 +4,7 @@ pub mod archives;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod scripted_sftp;
 pub mod shop;
 pub mod smtp;

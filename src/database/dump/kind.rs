@@ -107,7 +107,7 @@ fn text_kind(head: &[u8]) -> Kind {
 }
 
 /// The name in a tar header, without its padding.
-fn tar_name(header: &[u8]) -> &[u8] {
+pub(super) fn tar_name(header: &[u8]) -> &[u8] {
     let name = header.get(..100).unwrap_or_default();
     let end = name
         .iter()
@@ -118,7 +118,7 @@ fn tar_name(header: &[u8]) -> &[u8] {
 }
 
 /// Whether these bytes start with a tar header: its checksum is the sum of its bytes with the checksum as spaces.
-fn is_tar(head: &[u8]) -> bool {
+pub(super) fn is_tar(head: &[u8]) -> bool {
     let Some(header) = head.get(..512) else {
         return false;
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Load, list};
+use super::{Input, Load, list};
 use crate::config::{Postgres, SslMode};
 use crate::database::connection::Login;
 use crate::database::dump::Format;
@@ -33,13 +33,24 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
     if plan.in_place {
         command = command.args(["--single-transaction", "--clean", "--if-exists"]);
     } else {
-        if plan.format != Format::Tar && plan.jobs > 1 {
+        if parallel(plan) {
             command = command.arg(format!("--jobs={}", plan.jobs));
         }
         // Safe since nothing depends on it before the swap, whose own commit is synchronous: WAL is flushed in order.
         command = command.env("PGOPTIONS", "-c synchronous_commit=off");
     }
-    Ok(with_login(command, plan.login)?.arg("--").arg(plan.dump))
+    let command = with_login(command, plan.login)?;
+    Ok(match &plan.input {
+        Input::File(dump) => command.arg("--").arg(dump),
+        // Without a file it reads its standard input.
+        Input::Pipe(_) => command,
+    })
+}
+
+/// Several sessions need a dump in which each of them can seek.
+fn parallel(plan: &Load<'_>) -> bool {
+    let seekable = matches!(plan.input, Input::File(_)) && plan.format != Format::Tar;
+    seekable && plan.jobs > 1
 }
 
 /// libpq's keyword form, which takes any name.

@@ -1,13 +1,16 @@
 //! Whether a load still makes progress, asked of the server in a session apart: the dump itself switches all timeouts off.
 //!
-//! Progress is any change of the database's size, of what its sessions are at, and of pg_restore's output. A session that
-//! computes without a visible change, such as one that checks a foreign key, is given six times as long.
+//! Progress is any change of the database's size, of what its sessions are at, of pg_restore's output, and of what goes into the
+//! pipe that it reads: a slow network is no stall. A session that computes without a visible change, such as one that checks a
+//! foreign key, is given six times as long.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Load;
+use super::input::Flow;
 use crate::database::connection::{Login, Session, column};
 use crate::escape::said;
 use crate::run::Run;
@@ -33,6 +36,27 @@ pub struct Watchdog<'a> {
     run: &'a Run,
 }
 
+/// What moves without the server.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Lines of pg_restore's output.
+    pub lines: AtomicU64,
+    /// What goes through the pipe that pg_restore reads.
+    pub flow: Option<Arc<Flow>>,
+}
+
+impl Moved {
+    fn so_far(&self) -> (u64, u64) {
+        let fed = self.flow.as_ref().map_or(0, |flow| flow.bytes());
+        (self.lines.load(Ordering::Relaxed), fed)
+    }
+
+    /// Whether pg_restore has nothing more to read, for now.
+    fn is_dry(&self) -> bool {
+        self.flow.as_ref().is_some_and(|flow| flow.is_dry())
+    }
+}
+
 /// What one look has shown.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Look {
@@ -53,19 +77,19 @@ impl<'a> Watchdog<'a> {
         }
     }
 
-    /// Ends only where the load has stalled. `lines` counts pg_restore's output.
-    pub async fn watch(&self, lines: &AtomicU64) -> Failed {
+    /// Ends only where the load has stalled.
+    pub async fn watch(&self, moved: &Moved) -> Failed {
         let between = (self.stall / 10).clamp(LEAST_BETWEEN_LOOKS, MOST_BETWEEN_LOOKS);
         let mut session = None;
         let mut last = Look::default();
-        let mut last_lines = 0;
+        let mut last_moved = moved.so_far();
         let (mut changed, mut alive) = (Instant::now(), Instant::now());
         loop {
             tokio::time::sleep(between).await;
             let look = self.look(&mut session).await;
-            let seen_lines = lines.load(Ordering::Relaxed);
+            let now_moved = moved.so_far();
             let now = Instant::now();
-            if seen_lines != last_lines
+            if now_moved != last_moved
                 || look
                     .as_ref()
                     .is_some_and(|look| look.fingerprint != last.fingerprint)
@@ -76,14 +100,15 @@ impl<'a> Watchdog<'a> {
             if look.as_ref().is_none_or(|look| look.at_work) {
                 alive = now;
             }
-            last_lines = seen_lines;
+            last_moved = now_moved;
             if let Some(look) = look {
                 let done = format!("{} MB in the database", look.bytes / 1_000_000);
                 self.run.progress.note(&done);
                 last = look;
             }
             if alive.elapsed() >= self.stall || changed.elapsed() >= self.stall * LENIENCE {
-                return self.stalled(changed.elapsed(), session.as_ref()).await;
+                let quiet = changed.elapsed();
+                return self.stalled(quiet, session.as_ref(), moved).await;
             }
         }
     }
@@ -137,8 +162,14 @@ impl<'a> Watchdog<'a> {
         })
     }
 
-    async fn stalled(&self, quiet: Duration, session: Option<&Session>) -> Failed {
+    async fn stalled(&self, quiet: Duration, session: Option<&Session>, moved: &Moved) -> Failed {
         let mut problem = format!("pg_restore made no progress for {}s", quiet.as_secs());
+        if moved.is_dry() {
+            problem.push_str(": it waits for more of the dump");
+            return Failed::new(Verdict::Failed, problem).hint(
+                "look at the way that the dump comes by: the store, and the network between",
+            );
+        }
         let blockers = match session {
             Some(session) => self.blockers(session).await.unwrap_or_default(),
             None => Vec::new(),

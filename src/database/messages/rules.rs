@@ -97,8 +97,10 @@ const DAMAGED: [(Marks, &str); 18] = [
     ),
 ];
 
+const ANOTHER_ORDER: &str = "set `stream = false` for this job: the dump's data lie in another order than its table of contents says, which only a file allows";
+
 /// Other words of pg_restore itself and of libpq.
-const OWN: [(Marks, Verdict, &str); 16] = [
+const OWN: [(Marks, Verdict, &str); 18] = [
     (
         &["unsupported version", "in file header"],
         Verdict::Config,
@@ -113,6 +115,16 @@ const OWN: [(Marks, Verdict, &str); 16] = [
         &["compression", "is not supported"],
         Verdict::Config,
         "install a pg_restore that was built with this compression, or dump with `--compress=gzip`",
+    ),
+    (
+        &["out-of-order restore request"],
+        Verdict::Config,
+        ANOTHER_ORDER,
+    ),
+    (
+        &["restoring data out of order is not supported"],
+        Verdict::Config,
+        ANOTHER_ORDER,
     ),
     (
         &["input/output error"],
