@@ -20,7 +20,7 @@ use futures::{FutureExt, poll};
 use jiff::Timestamp;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as SftpError;
-use russh_sftp::protocol::{Attrs, File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
+use russh_sftp::protocol::{File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
 
 use self::channel::LongestRead;
 use self::connect::Ssh;
