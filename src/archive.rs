@@ -7,6 +7,7 @@
 mod choose;
 mod directory;
 mod end_record;
+mod found;
 mod gate;
 mod head;
 mod inspect;
@@ -16,6 +17,7 @@ mod record;
 mod unpack;
 mod window;
 
+pub use found::Found;
 pub use inspect::inspect;
 pub use problem::Problem;
 pub use unpack::Inside;

@@ -2,6 +2,8 @@
 //!
 //! Reading and judging the file is in `config/read.rs`; no secret is resolved here (see `secret.rs`).
 
+mod choosing;
+mod name_time;
 mod nearest;
 mod notify;
 mod read;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use name_time::NameTime;
 pub use nearest::{distance, nearest};
 pub use read::{Environment, environment, is_absent, load, parse};
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
@@ -158,6 +161,26 @@ pub enum MinSize {
     Bytes(u64),
 }
 
+/// Which of the matching archives is the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewestBy {
+    /// By the store's modification time.
+    Modified,
+    /// By the time in its name.
+    Name(NameTime),
+}
+
+/// What is done where the newest archive is the one that is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchanged {
+    /// Restored again, with a warning.
+    Restore,
+    /// Nothing, and that is `done`.
+    Skip,
+    /// Nothing, and that is `stale`.
+    Stale,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Scratch database, checks, then both names are swapped in one transaction.
@@ -185,10 +208,15 @@ pub struct Restore {
     pub from: String,
     /// Glob on the file name.
     pub pattern: String,
+    pub ignore_case: bool,
+    pub newest_by: NewestBy,
     /// None: no limit.
     pub max_age: Option<Duration>,
     pub min_size: MinSize,
     pub settle: Duration,
+    /// How long a fresh and settled archive is waited for.
+    pub wait_for: Duration,
+    pub unchanged: Unchanged,
     pub keep_archives: usize,
     /// Glob on the name of the dump inside the archive.
     pub dump: Option<String>,

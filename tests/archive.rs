@@ -1,6 +1,7 @@
 //! The dump out of its archive: which entry is taken, and what comes out of it.
 
 mod broken;
+mod found;
 mod made_by;
 
 use std::cell::Cell;

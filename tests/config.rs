@@ -1,5 +1,6 @@
 //! The configuration file: the example is true and complete, and what is wrong in a file is said, all of it, with line and path.
 
+mod choosing;
 mod example;
 mod found;
 

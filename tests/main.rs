@@ -10,6 +10,7 @@ mod load;
 mod locks;
 mod map;
 mod notify;
+mod proxy;
 mod restore;
 mod run;
 mod secrets;

@@ -1,6 +1,8 @@
 //! The whole program, driven from outside as cron and operators do: every verdict of `run`, and what it leaves behind.
 
+mod along;
 mod checks;
+mod choosing;
 mod damaged;
 mod dry_run;
 mod hooks;
@@ -16,6 +18,7 @@ mod stale;
 mod streams;
 mod swap_time;
 mod telling;
+mod waiting;
 
 use std::fs;
 use std::path::{Path, PathBuf};

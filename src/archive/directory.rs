@@ -3,6 +3,7 @@
 use std::io::{Read, Seek};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config, ZipArchiveMetadata};
 
@@ -60,9 +61,12 @@ pub(super) const STRONGLY_ENCRYPTED: u16 = 1 << 6;
 pub(super) const MASKED: u16 = 1 << 13;
 
 /// All entries in the directory's order, and the same as `zip` keeps them.
+#[derive(Debug)]
 pub(super) struct Directory {
     pub(super) entries: Vec<Entry>,
     pub(super) parsed: Arc<ZipArchiveMetadata>,
+    /// SHA-256 of everything from the directory's first byte to the archive's last one.
+    pub(super) seal: [u8; 32],
 }
 
 /// Reads the directory that `end` names. One read of the archive at most.
@@ -71,6 +75,7 @@ pub(super) fn read<R: Read + Seek>(
     end: &EndRecord,
 ) -> Result<Directory, Problem> {
     let held = window.hold_from(end.directory_at)?;
+    let seal = Sha256::digest(held).into();
     let bytes = usize::try_from(end.directory_bytes).unwrap_or(usize::MAX);
     let walked = walk(held.get(..bytes).unwrap_or(held), end)?;
     let config = Config {
@@ -81,7 +86,11 @@ pub(super) fn read<R: Read + Seek>(
         .metadata();
     window.release();
     let entries = join(walked, &parsed)?;
-    Ok(Directory { entries, parsed })
+    Ok(Directory {
+        entries,
+        parsed,
+        seal,
+    })
 }
 
 struct Walked {

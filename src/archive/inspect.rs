@@ -38,7 +38,7 @@ pub fn inspect<R: Read + Seek>(
         member.bytes = None;
     }
     let what = What::Zip {
-        directory,
+        directory: directory.into(),
         chosen,
         descriptor,
     };

@@ -1,6 +1,7 @@
 //! The dump out of its archive: looked at, then streamed, counted and proven.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use zip::read::ZipReadOptions;
@@ -25,9 +26,10 @@ pub struct Inside<R> {
     pub(super) member: Member,
 }
 
+#[derive(Debug, Clone)]
 pub(super) enum What {
     Zip {
-        directory: Directory,
+        directory: Arc<Directory>,
         chosen: usize,
         descriptor: Option<Descriptor>,
     },

@@ -36,18 +36,23 @@ impl Held {
 impl<R: Read + Seek> Window<R> {
     /// Reads the tail of an archive of `bytes` bytes.
     pub(super) fn open(inner: R, bytes: u64) -> Result<Self, Problem> {
-        let mut window = Self {
+        let mut window = Self::over(inner, bytes);
+        let at = bytes.saturating_sub(TAIL_BYTES);
+        let data = window.fetch(at, bytes).map_err(Problem::from_reading)?;
+        window.tail = Held { at, data };
+        Ok(window)
+    }
+
+    /// Over an archive of which nothing is at hand yet: everything is read from `inner`.
+    pub(super) fn over(inner: R, bytes: u64) -> Self {
+        Self {
             inner,
             inner_at: None,
             bytes,
             at: 0,
             tail: Held::default(),
             block: Held::default(),
-        };
-        let at = bytes.saturating_sub(TAIL_BYTES);
-        let data = window.fetch(at, bytes).map_err(Problem::from_reading)?;
-        window.tail = Held { at, data };
-        Ok(window)
+        }
     }
 
     pub(super) fn archive_bytes(&self) -> u64 {

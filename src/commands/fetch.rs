@@ -1,40 +1,38 @@
 //! `fetch`: the newest archive of a job, proven, in the state directory.
 //!
-//! Two halves, so that everything that can be refused is refused before the download: [`choose`] looks into the archive
+//! Two halves, so that everything that can be refused is refused before the download: [`look`] looks into the archive
 //! where it lies, [`download`] brings it here.
 
+mod download;
+mod feed;
+mod keeper;
 mod kept;
+mod wait;
 
-use std::fs::File;
-use std::io::{BufReader, Read, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::SyncIoBridge;
 
-use self::kept::facts_path;
+pub use self::download::{download, keep, pass_on, sha256_of};
+pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
+pub use self::wait::{Found, Looked, look, look_ahead, wait};
 use super::unzip::{Contents, look_inside};
 use super::{App, Job, Order, perform};
-use crate::cli::{Accept, Which};
+use crate::cli::Which;
 use crate::config::{Restore, StoreKind, format_bytes, format_duration};
 use crate::durable;
 use crate::escape::shown;
-use crate::journal::Created;
 use crate::network::Patience;
 use crate::report::{ArchiveFacts, Record, Report, Step};
-use crate::run::Run;
-use crate::state_dir;
-use crate::store::choose::{self, Earlier, Wish};
-use crate::store::{self, Credentials, Listed, Listing, Opened, Store, StoreError};
+use crate::store::choose::Purpose;
+use crate::store::{self, Credentials, Listed, Listing, Opened, Store};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 /// Left free on the file system of state_dir, for logs, reports and everybody else.
 pub const RESERVE: u64 = 64 << 20;
-const BLOCK: usize = 256 << 10;
 
 /// An archive that nothing speaks against, still in its store.
 pub struct Chosen {
@@ -76,19 +74,30 @@ async fn steps(
         .step(Step::Network, super::run::store_reachable(job))
         .await?;
     if app.options.dry_run {
-        let chosen = report.step(Step::Fetch, choose(job, which)).await?;
-        job.run.notes.plan(describe(&chosen));
-        plan_space(job, chosen.archive.bytes)?;
+        let looking = look_ahead(job, which, Purpose::Fetch);
+        let found = report.step(Step::Fetch, looking).await?;
+        job.run.notes.plan(found.describe());
+        if let Found::Chosen(chosen) = found {
+            plan_space(job, chosen.archive.bytes)?;
+        }
         return Ok(None);
     }
     let fetched = report
         .step(Step::Fetch, async {
-            let chosen = choose(job, which).await?;
-            space(job, chosen.archive.bytes)?;
-            download(chosen, job).await
+            let looked = look(job, which, Purpose::Fetch).await?;
+            match wait(job, which, Purpose::Fetch, looked).await? {
+                Found::Chosen(chosen) => {
+                    space(job, chosen.archive.bytes)?;
+                    download(*chosen, job).await.map(Some)
+                }
+                Found::Unchanged(..) => Ok(None),
+            }
         })
         .await?;
-    prune(job, job.restore.keep_archives.max(1), &fetched.path);
+    let Some(fetched) = fetched else {
+        return Ok(None);
+    };
+    prune(job, job.restore.keep_archives.max(1), Some(&fetched.path));
     Ok(Some(fetched))
 }
 
@@ -97,71 +106,36 @@ pub fn describe(chosen: &Chosen) -> Vec<String> {
     let Chosen {
         archive, contents, ..
     } = chosen;
-    let age = Timestamp::now()
-        .duration_since(archive.modified)
-        .unsigned_abs();
     let mut lines = vec![
-        format!(
-            "archive   {} ({}, {} old)",
-            shown(&archive.name),
-            format_bytes(archive.bytes),
-            format_duration(age)
-        ),
+        describe_archive(archive),
         format!("          from {}", chosen.store.location()),
     ];
     lines.extend(contents.in_words());
     lines
 }
 
-/// Finds the archive to take and looks into it over the wire: end record, directory, gate, the dump's table of contents.
-pub async fn choose(job: &Job<'_>, which: &Which) -> Outcome<Chosen> {
-    patiently(job, async || look_for(job, which).await).await
+/// `archive   erp.zip (1.2 GiB, 6 h old)`.
+fn describe_archive(archive: &Listed) -> String {
+    let age = Timestamp::now()
+        .duration_since(archive.time())
+        .unsigned_abs();
+    format!(
+        "archive   {} ({}, {} old)",
+        shown(&archive.name),
+        format_bytes(archive.bytes),
+        format_duration(age)
+    )
 }
 
-async fn look_for(job: &Job<'_>, which: &Which) -> Outcome<Chosen> {
-    let (mut store, listing) = listed(job).await?;
-    let wish = Wish {
-        archive: which.archive.clone(),
-        accept_stale: which.accept.contains(&Accept::Stale),
-        accept_rejected: which.accept.contains(&Accept::Rejected),
-    };
-    let looking = || format!("look for an archive in {}", store.location());
-    let archive = choose::candidate(&listing, job.restore, &wish).context(looking())?;
-    note(job, &archive);
-    let earlier = Earlier::from_history(&job.history());
-    let judged = choose::judge(
-        &archive,
-        &listing,
-        job.restore,
-        (&wish, &earlier),
-        Timestamp::now(),
-    );
-    for warning in judged.context(looking())? {
-        job.run.notes.warn(warning);
+/// What the report says of an archive, whatever is found about it later.
+pub fn facts_of(archive: &Listed, sha256: Option<String>) -> ArchiveFacts {
+    ArchiveFacts {
+        name: archive.name.clone(),
+        bytes: archive.bytes,
+        modified: Some(archive.modified),
+        dated: archive.dated,
+        sha256,
     }
-    settled(job, &mut *store, &archive).await?;
-    let contents = peek(job, &mut *store, &archive).await?;
-    job.run.notes.dump(contents.facts());
-    Ok(Chosen {
-        store,
-        archive,
-        contents,
-    })
-}
-
-/// From now on the report names the archive, whatever is found about it.
-fn note(job: &Job<'_>, archive: &Listed) {
-    let Listed {
-        name,
-        bytes,
-        modified,
-    } = archive.clone();
-    job.run.notes.archive(ArchiveFacts {
-        name,
-        bytes,
-        modified: Some(modified),
-        sha256: None,
-    });
 }
 
 /// Tries again, within bounds, what the network has broken.
@@ -204,18 +178,21 @@ fn credentials(job: &Job<'_>) -> Credentials {
     }
 }
 
-/// An archive that still changes is not taken: its size and time must stay the same for `settle`.
-async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<()> {
-    let before = open(store, archive).await?;
-    unchanged(archive, &before)?;
-    drop(before);
-    job.run.progress.note(&format!(
-        "watching `{}` for {}",
-        shown(&archive.name),
-        format_duration(job.restore.settle)
-    ));
-    tokio::time::sleep(job.restore.settle).await;
-    unchanged(archive, &open(store, archive).await?)
+/// An archive that still changes is not taken: its size and time must stay the same for `settle`. It is opened by its name
+/// each time, so that one that was put in its place is seen, and as it was opened last it is looked into.
+async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
+    if !job.restore.settle.is_zero() {
+        unchanged(archive, &open(store, archive).await?)?;
+        job.run.progress.note(&format!(
+            "watching `{}` for {}",
+            shown(&archive.name),
+            format_duration(job.restore.settle)
+        ));
+        tokio::time::sleep(job.restore.settle).await;
+    }
+    let opened = open(store, archive).await?;
+    unchanged(archive, &opened)?;
+    Ok(opened)
 }
 
 async fn open(store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
@@ -242,9 +219,7 @@ fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
 }
 
 /// The archive's end record, its directory and the head of its dump, read where the archive lies.
-async fn peek(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Contents> {
-    let opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
+async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Contents> {
     let (bytes, restore, run) = (opened.bytes, job.restore.clone(), job.run.clone());
     let read = tokio::task::spawn_blocking(move || {
         let reader = SyncIoBridge::new(opened.file);
@@ -298,188 +273,6 @@ pub fn space(job: &Job<'_>, bytes: u64) -> Outcome<()> {
         ),
     )
     .hint("free space there, lower `keep_archives`, or move `state_dir` to a larger disk"))
-}
-
-/// Brings the chosen archive here: temp name, every byte hashed, length against fstat, fsync, rename.
-pub async fn download(chosen: Chosen, job: &Job<'_>) -> Outcome<Fetched> {
-    let Chosen {
-        mut store, archive, ..
-    } = chosen;
-    let directory = state_dir::archives(job.state_dir(), &job.restore.name);
-    durable::create_private_dir(&directory)
-        .judge(Verdict::Local, format!("create {}", directory.display()))?;
-    let part = directory.join(format!("{}.part", job.run.id));
-    job.run
-        .journal
-        .will_create(Created::File(part.clone()))
-        .judge(Verdict::Local, "write the journal")?;
-    let mut target = Target::create(&part)?;
-    job.run.progress.total(archive.bytes);
-    let mut patience = Patience::new(&job.config.network);
-    let (clock, what) = (
-        Instant::now(),
-        format!("download `{}`", shown(&archive.name)),
-    );
-    while let Err(failed) = copy(&mut *store, &archive, &mut target, &job.run).await {
-        if target.grew() {
-            patience.refill();
-        }
-        patience.wait_after(failed.context(&what), &job.run).await?;
-        job.run.notes.warn(format!(
-            "the download was cut at {} and resumed",
-            format_bytes(target.bytes)
-        ));
-        store = patiently(job, async || connect(job).await)
-            .await
-            .context(&what)?;
-    }
-    store.close().await;
-    job.run.notes.bytes(archive.bytes);
-    job.run.notes.message(rate(archive.bytes, clock.elapsed()));
-    let fetched = keep(&directory, &part, target, &archive)?;
-    job.run
-        .journal
-        .forget(&Created::File(part))
-        .judge(Verdict::Local, "write the journal")?;
-    job.run.notes.archive(fetched.facts.clone());
-    Ok(fetched)
-}
-
-/// The file that a download grows in. What was written is proven: it came in order, and the hash goes with it.
-struct Target {
-    file: File,
-    path: PathBuf,
-    hash: Sha256,
-    bytes: u64,
-    bytes_before: u64,
-}
-
-impl Target {
-    fn create(path: &Path) -> Outcome<Self> {
-        let file = durable::create_private(path)
-            .judge(Verdict::Local, format!("create {}", path.display()))?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            hash: Sha256::new(),
-            bytes: 0,
-            bytes_before: 0,
-        })
-    }
-
-    fn write(&mut self, block: &[u8]) -> Outcome<()> {
-        self.file
-            .write_all(block)
-            .judge(Verdict::Local, format!("write {}", self.path.display()))?;
-        self.hash.update(block);
-        self.bytes += block.len() as u64;
-        Ok(())
-    }
-
-    /// Whether bytes came since this was asked last.
-    fn grew(&mut self) -> bool {
-        let grew = self.bytes > self.bytes_before;
-        self.bytes_before = self.bytes;
-        grew
-    }
-}
-
-/// Copies from where the target ends to the archive's end.
-async fn copy(
-    store: &mut dyn Store,
-    archive: &Listed,
-    target: &mut Target,
-    run: &Run,
-) -> Outcome<()> {
-    let mut opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
-    let sought = opened.file.seek(SeekFrom::Start(target.bytes)).await;
-    sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
-    let mut block = vec![0; BLOCK];
-    while target.bytes < archive.bytes {
-        let read = opened
-            .file
-            .read(&mut block)
-            .await
-            .map_err(|error| Failed::from(StoreError::of_read(error)))?;
-        if read == 0 {
-            return Err(Failed::new(
-                Verdict::Network,
-                format!(
-                    "the file ended after {} of {} bytes",
-                    target.bytes, archive.bytes
-                ),
-            ));
-        }
-        target.write(&block[..read])?;
-        run.progress.advance(read as u64);
-    }
-    unchanged(archive, &open(store, archive).await?)
-}
-
-/// Makes the finished download an archive of ours: named by time and content, with its facts beside it.
-fn keep(directory: &Path, part: &Path, target: Target, archive: &Listed) -> Outcome<Fetched> {
-    let Target {
-        file, hash, bytes, ..
-    } = target;
-    if bytes != archive.bytes {
-        return Err(Failed::new(
-            Verdict::Bug,
-            format!("the download has {bytes} bytes, must be {}", archive.bytes),
-        ));
-    }
-    file.sync_all().judge(
-        Verdict::Local,
-        format!("write {} to the disk", part.display()),
-    )?;
-    let sha256 = hex(&hash.finalize());
-    let stem = format!(
-        "{}-{}",
-        archive.modified.strftime("%Y%m%dT%H%M%SZ"),
-        &sha256[..12]
-    );
-    let facts = ArchiveFacts {
-        name: archive.name.clone(),
-        bytes,
-        modified: Some(archive.modified),
-        sha256: Some(sha256),
-    };
-    let path = directory.join(format!("{stem}.zip"));
-    let beside =
-        serde_json::to_vec_pretty(&facts).judge(Verdict::Bug, "write the archive's facts")?;
-    durable::write(
-        &path.with_file_name("facts.tmp"),
-        &facts_path(&path),
-        &beside,
-    )
-    .and_then(|()| durable::publish(part, &path))
-    .judge(Verdict::Local, format!("write {}", path.display()))?;
-    Ok(Fetched { path, facts })
-}
-
-/// SHA-256 of a file, lower-case hex.
-pub fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut reader = BufReader::with_capacity(BLOCK, File::open(path)?);
-    let mut hash = Sha256::new();
-    let mut block = vec![0; BLOCK];
-    loop {
-        let read = reader.read(&mut block)?;
-        if read == 0 {
-            return Ok(hex(&hash.finalize()));
-        }
-        hash.update(&block[..read]);
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string can't fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// `340 MiB/s`.

@@ -36,6 +36,7 @@ pub async fn restore(
 }
 
 async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Vec<String>> {
+    unpacked.on_disk.wait().await?;
     let held = still_held(held, job).await?;
     let name = held.target.live.name.clone();
     let tool = suits(&held, &unpacked.toc, job).await?;

@@ -165,6 +165,7 @@ pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Res
     let tool = suits(&held, &unpacked.toc, job).await?;
     let loaded = into_scratch(&login, &held.target, &tool, unpacked, job).await;
     let scratch = loaded.map_err(lost_on_the_way)?;
+    unpacked.on_disk.wait().await?;
     Ok(Restored { scratch, held })
 }
 

@@ -1,63 +1,28 @@
 //! `unzip`: the dump out of a fetched archive, proven by its CRC, in the state directory.
 
-use std::cell::RefCell;
+mod along;
+mod look;
+
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::along::{OnDisk, Unpacking, begin, finish};
+pub use self::look::{Contents, contents, look_inside};
+use self::look::{HERE, gate, judged, opened};
 use super::fetch::{self, Fetched};
 use super::{App, Job, Order, perform};
-use crate::archive::{self, Inside, Limits, Problem};
-use crate::config::{Restore, format_bytes};
-use crate::database::dump::{self, Kind, Toc};
+use crate::config::Restore;
+use crate::database::dump::{self, Toc};
 use crate::durable;
-use crate::escape::shown;
 use crate::journal::Created;
 use crate::report::{ArchiveFacts, DumpFacts, Record, Report, Step};
-use crate::run::Run;
 use crate::state_dir;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
-
-/// What an archive holds, known before anything is unpacked.
-#[derive(Debug, Clone)]
-pub struct Contents {
-    /// The dump's name inside the archive; empty where the archive is the dump.
-    pub name: String,
-    /// Unpacked; None where the container doesn't say.
-    pub bytes: Option<u64>,
-    pub toc: Toc,
-}
-
-impl Contents {
-    pub fn facts(&self) -> DumpFacts {
-        self.toc.header.facts(&self.name, self.bytes.unwrap_or(0))
-    }
-
-    /// For a plan.
-    pub fn in_words(&self) -> Vec<String> {
-        let header = &self.toc.header;
-        let size = self
-            .bytes
-            .map_or_else(|| "size unknown".to_owned(), format_bytes);
-        let by = |version: &str| shown(version.split(' ').next().unwrap_or(version));
-        vec![
-            format!(
-                "dump      {} ({size}, {} format)",
-                shown(&self.name),
-                header.format
-            ),
-            format!(
-                "          by pg_dump {} from server {}",
-                by(&header.pg_dump_version),
-                by(&header.server_version)
-            ),
-        ]
-    }
-}
 
 /// A dump on this machine whose bytes were proven on the way out of its archive.
 #[derive(Debug, Clone)]
@@ -67,6 +32,7 @@ pub struct Unpacked {
     /// None for a dump that somebody named with `--file`.
     pub archive: Option<ArchiveFacts>,
     pub dump: DumpFacts,
+    pub on_disk: OnDisk,
 }
 
 /// What is noted beside an unpacked dump, for a `restore` by hand.
@@ -140,6 +106,7 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
         name,
         bytes: meta.len(),
         modified,
+        dated: None,
         sha256: Some(sha256),
     };
     job.run.notes.archive(facts.clone());
@@ -149,41 +116,14 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
     })
 }
 
-/// Looks into an archive on this machine.
-pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
-    let (path, restore, run) = (path.to_owned(), job.restore.clone(), job.run.clone());
-    let shown = path.display().to_string();
-    let look = move || {
-        let (file, bytes) = opened(&path)?;
-        look_inside(file, bytes, &restore, HERE, &run)
-    };
-    tokio::task::spawn_blocking(look)
-        .await
-        .judge(Verdict::Bug, "look into the archive")?
-        .context(format!("look into {shown}"))
-}
-
-/// What a missing end record and a failing read mean for an archive on this machine.
-const HERE: (Verdict, Verdict) = (Verdict::Damaged, Verdict::Local);
-
 /// Unpacks the archive's dump below state_dir: temp name, byte budget, CRC, fsync, rename.
 pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
     let contents = contents(&fetched.path, job).await?;
     fetch::space(job, contents.bytes.unwrap_or(0))?;
-    let directory = state_dir::dumps(job.state_dir(), &job.restore.name);
-    durable::create_private_dir(&directory)
-        .judge(Verdict::Local, format!("create {}", directory.display()))?;
-    let path = directory.join(format!("{}.dump", job.run.id));
-    let part = path.with_extension("part");
-    for file in [&part, &path] {
-        job.run
-            .journal
-            .will_create(Created::File(file.clone()))
-            .judge(Verdict::Local, "write the journal")?;
-    }
+    let place = Place::take(job)?;
     job.run.progress.total(contents.bytes.unwrap_or(0));
-    let (bytes, rate) = unpack(&fetched.path, &part, job).await?;
-    durable::publish(&part, &path).judge(Verdict::Local, format!("write {}", path.display()))?;
+    let path = place.path.clone();
+    let (bytes, rate) = unpack(&fetched.path, place, job).await?;
     job.run.notes.bytes(bytes);
     job.run.notes.message(rate);
     let facts = DumpFacts {
@@ -196,20 +136,45 @@ pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
         toc: contents.toc,
         archive: Some(fetched.facts.clone()),
         dump: facts,
+        on_disk: OnDisk::already(),
     })
 }
 
-async fn unpack(archive: &Path, part: &Path, job: &Job<'_>) -> Outcome<(u64, String)> {
+/// The file that a dump is unpacked into: listed in the journal, then made, under a name that nobody takes for a dump.
+struct Place {
+    part: PathBuf,
+    path: PathBuf,
+    out: File,
+}
+
+impl Place {
+    /// Not for a thread that a signal leaves behind: it would create the file when all is cleaned up.
+    fn take(job: &Job<'_>) -> Outcome<Self> {
+        let directory = state_dir::dumps(job.state_dir(), &job.restore.name);
+        durable::create_private_dir(&directory)
+            .judge(Verdict::Local, format!("create {}", directory.display()))?;
+        let path = directory.join(format!("{}.dump", job.run.id));
+        let part = path.with_extension("part");
+        for file in [&part, &path] {
+            job.run
+                .journal
+                .will_create(Created::File(file.clone()))
+                .judge(Verdict::Local, "write the journal")?;
+        }
+        let out = durable::create_private(&part)
+            .judge(Verdict::Local, format!("create {}", part.display()))?;
+        Ok(Self { part, path, out })
+    }
+}
+
+async fn unpack(archive: &Path, place: Place, job: &Job<'_>) -> Outcome<(u64, String)> {
     let what = format!("unpack {}", archive.display());
-    // Here and not in the work, which a signal leaves behind: it would create the file when all is cleaned up.
-    let mut out = durable::create_private(part)
-        .judge(Verdict::Local, format!("create {}", part.display()))?;
-    let (archive, part, restore, run) = (
-        archive.to_owned(),
-        part.to_owned(),
-        job.restore.clone(),
-        job.run.clone(),
-    );
+    let Place {
+        part,
+        path,
+        mut out,
+    } = place;
+    let (archive, restore, run) = (archive.to_owned(), job.restore.clone(), job.run.clone());
     let work = move || {
         let clock = Instant::now();
         let (file, bytes) = opened(&archive)?;
@@ -225,133 +190,14 @@ async fn unpack(archive: &Path, part: &Path, job: &Job<'_>) -> Outcome<(u64, Str
             Verdict::Local,
             format!("write {} to the disk", part.display()),
         )?;
+        durable::publish(&part, &path)
+            .judge(Verdict::Local, format!("write {}", path.display()))?;
         Ok((unpacked, fetch::rate(unpacked, clock.elapsed())))
     };
     tokio::task::spawn_blocking(work)
         .await
         .judge(Verdict::Bug, &what)?
         .context(what)
-}
-
-fn opened(path: &Path) -> Outcome<(File, u64)> {
-    let what = || format!("open {}", path.display());
-    let file = File::open(path).judge(Verdict::Local, what())?;
-    let bytes = file.metadata().judge(Verdict::Local, what())?.len();
-    Ok((file, bytes))
-}
-
-fn gate<R: Read + Seek>(
-    reader: R,
-    bytes: u64,
-    restore: &Restore,
-    verdicts: (Verdict, Verdict),
-) -> Outcome<Inside<R>> {
-    let limits = Limits {
-        max_unpacked: restore.max_unpacked,
-    };
-    let wanted = restore.dump.as_deref();
-    let head = RefCell::new(Vec::new());
-    let recognise = |bytes: &[u8]| {
-        bytes.clone_into(&mut head.borrow_mut());
-        dump::looks_like_dump(bytes)
-    };
-    archive::inspect(reader, bytes, wanted, &limits, &recognise).map_err(|problem| {
-        // The last that was looked at: without an end record the file itself, unpacked from gzip where it is that.
-        let head = head.take();
-        match problem {
-            Problem::NoEndRecord(why) => without_end(&head, why, verdicts.0),
-            other => judged(other, verdicts),
-        }
-    })
-}
-
-fn judged(problem: Problem, verdicts: (Verdict, Verdict)) -> Failed {
-    broken(problem.judged(verdicts.0, verdicts.1))
-}
-
-/// What can be done about an archive whose damage has no better remedy.
-fn broken(failed: Failed) -> Failed {
-    match failed.verdict {
-        Verdict::Damaged => failed
-            .hint("have the archive made and uploaded again, and look at the log of what makes it"),
-        _ => failed,
-    }
-}
-
-/// A file that is no ZIP, or not wholly one: what it is instead is said where its first bytes tell.
-fn without_end(head: &[u8], why: String, no_end_record: Verdict) -> Failed {
-    let is_something_else = !matches!(
-        dump::what_is_it(head),
-        Kind::Zip | Kind::Unknown | Kind::Gzip | Kind::Empty
-    );
-    if is_something_else {
-        return dump::what_is_it(head).refuse("the file");
-    }
-    let failed = Failed::new(no_end_record, why);
-    if no_end_record == Verdict::Stale {
-        return failed.hint(
-            "the upload is not finished or was cut off: ask whoever makes the backup, or run again later",
-        );
-    }
-    failed.hint("fetch or make it again")
-}
-
-/// A dump in directory format is many files around a `toc.dat`: one that this version doesn't put together again.
-fn one_file(name: &str) -> Outcome<()> {
-    if name.rsplit('/').next() == Some("toc.dat") {
-        return Err(Failed::new(
-            Verdict::Config,
-            "the archive holds a dump in directory format, which this version does not restore",
-        )
-        .hint("have the dump made with `pg_dump -Fc`"));
-    }
-    Ok(())
-}
-
-/// Applies the gate, finds the dump and reads its table of contents, from a file here or in a store.
-/// `verdicts`: what a missing end record and a failing reader mean there.
-pub fn look_inside<R: Read + Seek>(
-    reader: R,
-    bytes: u64,
-    restore: &Restore,
-    verdicts: (Verdict, Verdict),
-    run: &Run,
-) -> Outcome<Contents> {
-    run.progress.note("looking into the archive");
-    let mut inside = gate(reader, bytes, restore, verdicts)?;
-    let member = inside.member().clone();
-    one_file(&member.name)?;
-    let judged = |problem: Problem| judged(problem, verdicts);
-    let mut plain = Remembering {
-        source: inside.open().map_err(judged)?,
-        failed: None,
-    };
-    let toc = Toc::read(&mut plain);
-    // The reader of the table of contents can't tell a cut link from a broken dump; the archive's can.
-    if let Some(error) = plain.failed {
-        return Err(judged(Problem::from_reading(error)));
-    }
-    Ok(Contents {
-        name: member.name,
-        bytes: member.bytes,
-        toc: toc.map_err(broken)?,
-    })
-}
-
-/// Keeps the first error that reading gave, with its cause.
-struct Remembering<R> {
-    source: R,
-    failed: Option<io::Error>,
-}
-
-impl<R: Read> Read for Remembering<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            self.failed.get_or_insert(error);
-            kind.into()
-        })
-    }
 }
 
 /// Leaves the dump for a `restore` by hand, in place of any earlier one.
@@ -430,6 +276,7 @@ pub fn newest_kept(job: &Job<'_>) -> Outcome<Unpacked> {
         path,
         archive,
         dump,
+        on_disk: OnDisk::already(),
     })
 }
 
@@ -459,6 +306,7 @@ pub async fn named_dump(job: &Job<'_>, file: &Path) -> Outcome<Unpacked> {
         toc,
         archive: None,
         dump: facts,
+        on_disk: OnDisk::already(),
     })
 }
 

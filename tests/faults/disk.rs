@@ -168,6 +168,19 @@ fn a_disk_that_fills_during_the_download_leaves_no_part_and_the_older_archive() 
     world.recovers(&good);
 }
 
+/// Runs the command, and fills the disk as soon as there is a dump on it.
+fn filled_while_unpacking(world: &World, disk: &SmallDisk, command: &str) -> Value {
+    let mut running = world.setup.start(&[command, "--json"]);
+    let filler = super::world::wait("the dump", || {
+        assert!(running.is_alive());
+        let dumps = files(&world.setup.path("state/dumps"));
+        (!dumps.is_empty()).then(|| disk.fill_but(MIB))
+    });
+    let report = local(world, running);
+    fs::remove_file(filler).expect("room again");
+    report
+}
+
 #[test]
 fn a_disk_that_fills_while_unzipping_leaves_no_dump() {
     // given
@@ -180,21 +193,39 @@ fn a_disk_that_fills_while_unzipping_leaves_no_dump() {
         zip: large(120 * MIB),
         ..good.clone()
     });
+    world.setup.run(&["fetch"]).expect(0);
 
     // when
-    let mut running = world.setup.start(&["run", "--json"]);
-    let filler = super::world::wait("the dump", || {
-        assert!(running.is_alive());
-        let dumps = files(&world.setup.path("state/dumps"));
-        (!dumps.is_empty()).then(|| disk.fill_but(MIB))
-    });
+    let report = filled_while_unpacking(&world, &disk, "unzip");
 
     // then
-    let report = local(&world, running);
     assert_eq!(step_verdict(&report, "unzip"), Some("local"));
-    fs::remove_file(filler).expect("room again");
     fs::remove_file(world.store.join("erp.zip")).expect("removed");
     world.recovers(&good);
+}
+
+#[test]
+fn a_disk_that_fills_while_a_run_fetches_and_unzips_leaves_neither_archive_nor_dump() {
+    for keep in ["keep_archives = 1", "keep_archives = 0"] {
+        // given
+        let world = World::new(keep);
+        let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 400 * MIB) else {
+            return;
+        };
+        let good = archive(server(), "new", Slow::default());
+        world.offer(&Archive {
+            zip: large(120 * MIB),
+            ..good.clone()
+        });
+
+        // when
+        let report = filled_while_unpacking(&world, &disk, "run");
+
+        // then
+        assert_eq!(step_verdict(&report, "fetch"), Some("local"), "{keep}");
+        fs::remove_file(world.store.join("erp.zip")).expect("removed");
+        world.recovers(&good);
+    }
 }
 
 #[test]

@@ -48,6 +48,16 @@ pub fn long(word: &str) -> Archive {
     long
 }
 
+/// Noise behind the end of the dump but in its own file, so that unpacking it is as long as the download.
+pub fn long_inside(word: &str) -> Archive {
+    let mut long = archive(server(), word, Slow::default());
+    let mut dump = inner(&long.zip);
+    dump.extend_from_slice(&crate::support::archives::dump(3 << 20)[5..]);
+    let zip = crate::support::archives::zip();
+    long.zip = zip.entry("erp.dump", dump).build();
+    long
+}
+
 /// The first entry's bytes.
 fn inner(zip: &[u8]) -> Vec<u8> {
     use std::io::Read;

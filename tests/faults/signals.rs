@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::kills::CHECKED;
-use super::link::{long, strike, until_the_download};
+use super::link::{long_inside, strike, until_the_download};
 use super::world::{ORDERLY_END, Slow, World, archive, server, step_verdict, wait};
 use crate::support::archives;
 use crate::support::program::{Ran, Running};
@@ -89,22 +89,24 @@ fn a_signal_while_an_archive_settles_ends_the_run() {
 
 #[test]
 fn a_signal_while_a_download_stalls_removes_what_had_come() {
-    // given
-    let sshd = Sshd::start();
-    let world = World::with("", |setup, _| setup.sftp(&sshd));
-    sshd.put("erp.zip", &long("new").zip);
-    // Only the timeout for "no bytes" ends this otherwise.
-    let config = std::fs::read_to_string(world.setup.path("config.toml")).expect("config.toml");
-    let patient = config.replace("timeout = \"2s\"", "timeout = \"1m\"");
-    std::fs::write(world.setup.path("config.toml"), patient).expect("config.toml");
-    strike(&sshd, Fault::StallAfter(1_500_000));
+    for keep in ["keep_archives = 1", "keep_archives = 0"] {
+        // given
+        let sshd = Sshd::start();
+        let world = World::with(keep, |setup, _| setup.sftp(&sshd));
+        sshd.put("erp.zip", &long_inside("new").zip);
+        // Only the timeout for "no bytes" ends this otherwise.
+        let config = std::fs::read_to_string(world.setup.path("config.toml")).expect("config.toml");
+        let patient = config.replace("timeout = \"2s\"", "timeout = \"1m\"");
+        std::fs::write(world.setup.path("config.toml"), patient).expect("config.toml");
+        strike(&sshd, Fault::StallAfter(1_500_000));
 
-    // when
-    let mut running = world.setup.start(&["run"]);
-    until_the_download(&world, &mut running);
+        // when: what is unpacked comes out of what is downloaded
+        let mut running = world.setup.start(&["run"]);
+        until_the_download(&world, &mut running);
 
-    // then
-    interrupted("fetch", Signal::TERM, &world, running);
+        // then
+        interrupted("fetch", Signal::TERM, &world, running);
+    }
 }
 
 #[test]
@@ -116,8 +118,14 @@ fn a_signal_while_unzipping_removes_what_was_unpacked() {
     let file = std::fs::File::create(world.store.join("erp.zip")).expect("an archive");
     zip.and_zeros(600 << 20).write_to(&mut &file);
 
+    world.setup.run(&["fetch"]).expect(0);
+
+    // when
+    let mut running = world.setup.start(&["unzip"]);
+    world.wait_for_step("unzip", &mut running);
+
     // then
-    interrupted_in("unzip", Signal::TERM, &world);
+    interrupted("unzip", Signal::TERM, &world, running);
     std::fs::remove_file(world.store.join("erp.zip")).expect("removed");
     world.recovers(&archive(server(), "new", Slow::default()));
 }

@@ -3,6 +3,7 @@
 pub mod archives;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod scripted_sftp;
 pub mod shop;
 pub mod smtp;

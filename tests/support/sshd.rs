@@ -134,6 +134,17 @@ impl Sshd {
         )
     }
 
+    /// known_hosts knows the server at another port of this machine as well: that of a proxy.
+    pub fn also_known_at(&self, port: u16) {
+        let known = fs::read_to_string(&self.known_hosts).expect("known_hosts");
+        let key = known.split_once(' ').expect("a host and its key").1;
+        let key = key.lines().next().expect("the first line");
+        let line = format!("[127.0.0.1]:{port} {key}\n");
+        if !known.contains(&line) {
+            fs::write(&self.known_hosts, known.clone() + &line).expect("known_hosts");
+        }
+    }
+
     /// Puts a file into the served directory.
     pub fn put(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.dir.join(name);

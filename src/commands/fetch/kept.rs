@@ -60,22 +60,22 @@ fn kept(directory: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Keeps the newest so many fetched archives, and in any case the one at hand. What can't be removed stands in nobody's way.
-pub fn prune(job: &Job<'_>, keep: usize, at_hand: &Path) {
+/// Keeps the newest so many fetched archives, and in any case the one at hand, where there is one. What can't be removed stands in nobody's way.
+pub fn prune(job: &Job<'_>, keep: usize, at_hand: Option<&Path>) {
     if let Err(failed) = remove_old(job, keep, at_hand) {
         let told = format!("remove old archives: {}", failed.message());
         job.run.notes.warn(told);
     }
 }
 
-fn remove_old(job: &Job<'_>, keep: usize, at_hand: &Path) -> Outcome<()> {
+fn remove_old(job: &Job<'_>, keep: usize, at_hand: Option<&Path>) -> Outcome<()> {
     let directory = state_dir::archives(job.state_dir(), &job.restore.name);
     let all = kept(&directory)?;
     let superfluous = all.len().saturating_sub(keep);
     for path in all
         .iter()
         .take(superfluous)
-        .filter(|path| *path != at_hand || keep == 0)
+        .filter(|path| at_hand != Some(path.as_path()))
     {
         durable::remove(path)
             .and_then(|()| durable::remove(&facts_path(path)))
@@ -87,7 +87,11 @@ fn remove_old(job: &Job<'_>, keep: usize, at_hand: &Path) -> Outcome<()> {
 
 /// Facts whose archive never came, because its run was killed between the two, are nobody's.
 fn widows(directory: &Path) -> std::io::Result<()> {
-    for file in std::fs::read_dir(directory)? {
+    let listing = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for file in listing {
         let path = file?.path();
         let is_facts = path
             .extension()

@@ -1,0 +1,259 @@
+//! The bytes of an archive on their way from the download to whoever unpacks them: in order, and only so many at a time.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::archive::Found;
+
+/// Blocks under way at most; with those of the download itself this bounds what is held in memory.
+const BLOCKS: usize = 8;
+
+/// A block of the archive, shared by everybody who takes it.
+pub type Block = Arc<Vec<u8>>;
+
+/// The download's end. Dropped before the span's last byte it makes the other end fail.
+#[derive(Debug)]
+pub struct Feed {
+    span: Range<u64>,
+    sender: mpsc::Sender<(Block, Range<usize>)>,
+    ended_well: Arc<AtomicBool>,
+}
+
+/// What a feed's other end makes of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fed {
+    /// More is wanted.
+    Taken,
+    /// The dump is unpacked.
+    Enough,
+    /// Unpacking has failed: nothing more is wanted either.
+    GivenUp,
+}
+
+/// The unpacker's end: a file of which only the span is there, each byte once, and its start a second time.
+#[derive(Debug)]
+pub struct Arriving {
+    span: Range<u64>,
+    receiver: mpsc::Receiver<(Block, Range<usize>)>,
+    /// What has come, up to what may be read again.
+    start: Vec<u8>,
+    block: Block,
+    /// What of the block was not read yet.
+    rest: Range<usize>,
+    /// The place in the archive of the first byte that was not read yet, and of the next one that is.
+    came: u64,
+    at: u64,
+    ended_well: Arc<AtomicBool>,
+}
+
+/// Both ends, for these bytes of an archive.
+pub fn feed(span: Range<u64>) -> (Feed, Arriving) {
+    let (sender, receiver) = mpsc::channel(BLOCKS);
+    let ended_well = Arc::<AtomicBool>::default();
+    let arriving = Arriving {
+        came: span.start,
+        at: span.start,
+        span: span.clone(),
+        receiver,
+        start: Vec::new(),
+        block: Block::default(),
+        rest: 0..0,
+        ended_well: Arc::clone(&ended_well),
+    };
+    let feed = Feed {
+        span,
+        sender,
+        ended_well,
+    };
+    (feed, arriving)
+}
+
+impl Feed {
+    pub fn span(&self) -> Range<u64> {
+        self.span.clone()
+    }
+
+    /// Hands on what of a block belongs to the span; waits while enough is under way.
+    pub async fn take(&self, at: u64, block: &Block) -> Fed {
+        let offset = |place: u64| {
+            let bytes = place.saturating_sub(at).min(block.len() as u64);
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        };
+        let part = offset(self.span.start)..offset(self.span.end);
+        if part.is_empty() && !self.sender.is_closed() {
+            return Fed::Taken;
+        }
+        match self.sender.send((Arc::clone(block), part)).await {
+            Ok(()) => Fed::Taken,
+            Err(_) if self.ended_well.load(Ordering::Acquire) => Fed::Enough,
+            Err(_) => Fed::GivenUp,
+        }
+    }
+}
+
+impl Arriving {
+    /// To be set before the unpacker that took the last byte it needs lets go of this end.
+    pub fn ended_well(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ended_well)
+    }
+
+    /// Waits for bytes. False: no more will come.
+    fn more(&mut self) -> bool {
+        while self.rest.is_empty() {
+            let Some((block, rest)) = self.receiver.blocking_recv() else {
+                return false;
+            };
+            let room = Found::LOOKED_AT.saturating_sub(self.start.len());
+            let kept = &block[rest.clone()];
+            self.start.extend_from_slice(&kept[..kept.len().min(room)]);
+            (self.block, self.rest) = (block, rest);
+        }
+        true
+    }
+
+    fn again(&self) -> &[u8] {
+        let offset = self.at.checked_sub(self.span.start);
+        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+        let came = usize::try_from(self.came - self.span.start).unwrap_or(usize::MAX);
+        offset
+            .and_then(|offset| self.start.get(offset..came.min(self.start.len())))
+            .unwrap_or_default()
+    }
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() || self.at >= self.span.end {
+            return Ok(0);
+        }
+        let again = self.again();
+        if !again.is_empty() {
+            let read = again.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&again[..read]);
+            self.at += read as u64;
+            return Ok(read);
+        }
+        if self.at != self.came {
+            let told = "only the start of what comes can be read again, and nothing ahead";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, told));
+        }
+        if !self.more() {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the download has ended",
+            ));
+        }
+        let read = self.rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&self.block[self.rest.start..][..read]);
+        self.rest.start += read;
+        self.came += read as u64;
+        self.at = self.came;
+        Ok(read)
+    }
+}
+
+impl Seek for Arriving {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(_) => None,
+            SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
+        };
+        self.at = at.ok_or(io::ErrorKind::Unsupported)?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends `content` in blocks of `bytes`, and drops the feed.
+    fn deliver(feed: Feed, content: Vec<u8>, bytes: usize) -> std::thread::JoinHandle<Fed> {
+        std::thread::spawn(move || {
+            let mut at = 0;
+            let mut last = Fed::Taken;
+            for block in content.chunks(bytes) {
+                let block = Block::new(block.to_vec());
+                last = futures::executor::block_on(feed.take(at, &block));
+                at += block.len() as u64;
+            }
+            last
+        })
+    }
+
+    fn content() -> Vec<u8> {
+        (0..2_000_000_u32).map(|n| (n % 251) as u8).collect()
+    }
+
+    #[test]
+    fn only_the_span_arrives_whatever_the_blocks_are() {
+        for bytes in [777, 100_000, 2_000_000] {
+            let (feed, mut arriving) = feed(100_001..1_900_001);
+            let sender = deliver(feed, content(), bytes);
+
+            let mut found = Vec::new();
+            arriving.read_to_end(&mut found).expect("the whole span");
+
+            assert!(found == content()[100_001..1_900_001], "{bytes}");
+            assert_eq!(sender.join().expect("sent"), Fed::Taken);
+        }
+    }
+
+    #[test]
+    fn the_start_can_be_read_again_and_the_rest_goes_on_behind_it() {
+        let (feed, mut arriving) = feed(10..2_000_000);
+        let sender = deliver(feed, content(), 4096);
+        let mut head = vec![0; 300_000];
+        arriving.read_exact(&mut head).expect("the start");
+        for place in [10, 40, 200_000] {
+            arriving.seek(SeekFrom::Start(place)).expect("a seek");
+            arriving.read_exact(&mut head[..1000]).expect("it again");
+            let place = usize::try_from(place).expect("a small number");
+            assert!(head[..1000] == content()[place..place + 1000]);
+        }
+        let mut rest = Vec::new();
+        arriving.read_to_end(&mut rest).expect("the rest");
+        assert!(rest == content()[201_000..]);
+        sender.join().expect("sent");
+    }
+
+    #[test]
+    fn what_is_gone_or_ahead_is_an_error_and_not_other_bytes() {
+        let (feed, mut arriving) = feed(0..2_000_000);
+        let sender = deliver(feed, content(), 4096);
+        let mut block = vec![0; 1_000_000];
+        arriving.read_exact(&mut block).expect("half of it");
+        for place in [600_000, 1_500_000] {
+            arriving.seek(SeekFrom::Start(place)).expect("a seek");
+            assert!(arriving.read(&mut block).is_err(), "{place}");
+        }
+        drop(arriving);
+        assert_eq!(sender.join().expect("sent"), Fed::GivenUp);
+    }
+
+    #[test]
+    fn a_download_that_ends_early_is_an_error() {
+        let (feed, mut arriving) = feed(0..3_000_000);
+        let sender = deliver(feed, content(), 65_536);
+        let mut found = Vec::new();
+        let error = arriving.read_to_end(&mut found).expect_err("too short");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(found.len(), 2_000_000);
+        sender.join().expect("sent");
+    }
+
+    #[test]
+    fn whoever_has_enough_is_not_taken_for_one_who_gave_up() {
+        let (feed, mut arriving) = feed(0..2_000_000);
+        arriving.ended_well().store(true, Ordering::Release);
+        let sender = deliver(feed, content(), 65_536);
+        arriving.read_exact(&mut [0; 100]).expect("a little");
+        drop(arriving);
+        assert_eq!(sender.join().expect("sent"), Fed::Enough);
+    }
+}

@@ -1,0 +1,194 @@
+//! What is in an archive, here or in a store: the gate, the dump in it, and its table of contents.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use crate::archive::{self, Found, Inside, Limits, Problem};
+use crate::commands::Job;
+use crate::config::{Restore, format_bytes};
+use crate::database::dump::{self, Kind, Toc};
+use crate::escape::shown;
+use crate::report::DumpFacts;
+use crate::run::Run;
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
+
+/// What an archive holds, known before anything is unpacked.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// The dump's name inside the archive; empty where the archive is the dump.
+    pub name: String,
+    /// Unpacked; None where the container doesn't say.
+    pub bytes: Option<u64>,
+    pub toc: Toc,
+    /// By which the same dump is unpacked, and another archive known for another one.
+    pub found: Found,
+}
+
+impl Contents {
+    pub fn facts(&self) -> DumpFacts {
+        self.toc.header.facts(&self.name, self.bytes.unwrap_or(0))
+    }
+
+    /// For a plan.
+    pub fn in_words(&self) -> Vec<String> {
+        let header = &self.toc.header;
+        let size = self
+            .bytes
+            .map_or_else(|| "size unknown".to_owned(), format_bytes);
+        let by = |version: &str| shown(version.split(' ').next().unwrap_or(version));
+        vec![
+            format!(
+                "dump      {} ({size}, {} format)",
+                shown(&self.name),
+                header.format
+            ),
+            format!(
+                "          by pg_dump {} from server {}",
+                by(&header.pg_dump_version),
+                by(&header.server_version)
+            ),
+        ]
+    }
+}
+
+/// Looks into an archive on this machine.
+pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
+    let (path, restore, run) = (path.to_owned(), job.restore.clone(), job.run.clone());
+    let shown = path.display().to_string();
+    let look = move || {
+        let (file, bytes) = opened(&path)?;
+        look_inside(file, bytes, &restore, HERE, &run)
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .judge(Verdict::Bug, "look into the archive")?
+        .context(format!("look into {shown}"))
+}
+
+/// What a missing end record and a failing read mean for an archive on this machine.
+pub(super) const HERE: (Verdict, Verdict) = (Verdict::Damaged, Verdict::Local);
+
+pub(super) fn opened(path: &Path) -> Outcome<(File, u64)> {
+    let what = || format!("open {}", path.display());
+    let file = File::open(path).judge(Verdict::Local, what())?;
+    let bytes = file.metadata().judge(Verdict::Local, what())?.len();
+    Ok((file, bytes))
+}
+
+pub(super) fn gate<R: Read + Seek>(
+    reader: R,
+    bytes: u64,
+    restore: &Restore,
+    verdicts: (Verdict, Verdict),
+) -> Outcome<Inside<R>> {
+    let limits = Limits {
+        max_unpacked: restore.max_unpacked,
+    };
+    let wanted = restore.dump.as_deref();
+    let head = RefCell::new(Vec::new());
+    let recognise = |bytes: &[u8]| {
+        bytes.clone_into(&mut head.borrow_mut());
+        dump::looks_like_dump(bytes)
+    };
+    archive::inspect(reader, bytes, wanted, &limits, &recognise).map_err(|problem| {
+        // The last that was looked at: without an end record the file itself, unpacked from gzip where it is that.
+        let head = head.take();
+        match problem {
+            Problem::NoEndRecord(why) => without_end(&head, why, verdicts.0),
+            other => judged(other, verdicts),
+        }
+    })
+}
+
+pub(super) fn judged(problem: Problem, verdicts: (Verdict, Verdict)) -> Failed {
+    broken(problem.judged(verdicts.0, verdicts.1))
+}
+
+/// What can be done about an archive whose damage has no better remedy.
+fn broken(failed: Failed) -> Failed {
+    match failed.verdict {
+        Verdict::Damaged => failed
+            .hint("have the archive made and uploaded again, and look at the log of what makes it"),
+        _ => failed,
+    }
+}
+
+/// A file that is no ZIP, or not wholly one: what it is instead is said where its first bytes tell.
+fn without_end(head: &[u8], why: String, no_end_record: Verdict) -> Failed {
+    let is_something_else = !matches!(
+        dump::what_is_it(head),
+        Kind::Zip | Kind::Unknown | Kind::Gzip | Kind::Empty
+    );
+    if is_something_else {
+        return dump::what_is_it(head).refuse("the file");
+    }
+    let failed = Failed::new(no_end_record, why);
+    if no_end_record == Verdict::Stale {
+        return failed.hint(
+            "the upload is not finished or was cut off: ask whoever makes the backup, or run again later",
+        );
+    }
+    failed.hint("fetch or make it again")
+}
+
+/// A dump in directory format is many files around a `toc.dat`: one that this version doesn't put together again.
+fn one_file(name: &str) -> Outcome<()> {
+    if name.rsplit('/').next() == Some("toc.dat") {
+        return Err(Failed::new(
+            Verdict::Config,
+            "the archive holds a dump in directory format, which this version does not restore",
+        )
+        .hint("have the dump made with `pg_dump -Fc`"));
+    }
+    Ok(())
+}
+
+/// Applies the gate, finds the dump and reads its table of contents, from a file here or in a store.
+/// `verdicts`: what a missing end record and a failing reader mean there.
+pub fn look_inside<R: Read + Seek>(
+    reader: R,
+    bytes: u64,
+    restore: &Restore,
+    verdicts: (Verdict, Verdict),
+    run: &Run,
+) -> Outcome<Contents> {
+    run.progress.note("looking into the archive");
+    let mut inside = gate(reader, bytes, restore, verdicts)?;
+    let member = inside.member().clone();
+    one_file(&member.name)?;
+    let judged = |problem: Problem| judged(problem, verdicts);
+    let mut plain = Remembering {
+        source: inside.open().map_err(judged)?,
+        failed: None,
+    };
+    let toc = Toc::read(&mut plain);
+    // The reader of the table of contents can't tell a cut link from a broken dump; the archive's can.
+    if let Some(error) = plain.failed.take() {
+        return Err(judged(Problem::from_reading(error)));
+    }
+    drop(plain);
+    Ok(Contents {
+        name: member.name,
+        bytes: member.bytes,
+        toc: toc.map_err(broken)?,
+        found: inside.into_found(),
+    })
+}
+
+/// Keeps the first error that reading gave, with its cause.
+struct Remembering<R> {
+    source: R,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Read for Remembering<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            self.failed.get_or_insert(error);
+            kind.into()
+        })
+    }
+}
