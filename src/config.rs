@@ -148,6 +148,8 @@ pub struct Postgres {
     pub maintenance_database: String,
     pub bin_dir: Option<PathBuf>,
     pub system_identifier: Option<String>,
+    /// The database may be missing and is then made by the first restore.
+    pub create: bool,
 }
 
 /// How small an archive may be before it is `stale`.

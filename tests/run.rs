@@ -2,6 +2,7 @@
 
 mod checks;
 mod choosing;
+mod create;
 mod damaged;
 mod dry_run;
 mod hooks;

@@ -145,6 +145,7 @@ async fn told(job: &Job<'_>, dead: &RunId, live_oid: u32, scratch_oid: u32) -> O
     let name = &job.database.name;
     let ended = match swap::was_swapped(&session, live_oid, scratch_oid, name).await? {
         Happened::Yes => "had happened: the new database is live",
+        Happened::No if live_oid == 0 => "had not happened: there is still no live database",
         Happened::No => "had not happened: the old database is live",
         Happened::Unknown => "can't be judged any more: another database is live now",
     };

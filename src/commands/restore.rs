@@ -19,6 +19,7 @@ use crate::database::load::{self, Input, Load};
 use crate::database::preflight::{self, Target};
 use crate::database::scratch::{self, PublicSchema, Scratch};
 use crate::database::tools::Tool;
+use crate::database::unmade;
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -188,7 +189,9 @@ async fn into_scratch(
     } else {
         PublicSchema::Template
     };
-    let scratch = scratch::create(login, target, &job.run, public).await?;
+    let target = &unmade::shaped(target, &unpacked.toc);
+    let scratch = scratch::create(login, target, &job.run, public).await;
+    let scratch = scratch.map_err(|failed| unmakable(failed, target))?;
     job.run
         .progress
         .note(&format!("loading into {}", scratch.name));
@@ -205,6 +208,17 @@ async fn into_scratch(
     load::load(plan, &job.run).await?;
     prove(login, &scratch, &unpacked.toc, job).await?;
     Ok(scratch)
+}
+
+/// Where it is the live database's locale that the server can't make, an operator can choose another one.
+fn unmakable(failed: Failed, target: &Target) -> Failed {
+    if !target.live.is_missing() {
+        return failed;
+    }
+    failed.hint(format!(
+        "or make the live database by hand, with a locale that this server has: CREATE DATABASE {}; then run again",
+        connection::quote_identifier(&target.live.name)
+    ))
 }
 
 async fn prove(login: &Login, scratch: &Scratch, toc: &Toc, job: &Job<'_>) -> Outcome<()> {

@@ -366,8 +366,8 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
             .unwrap_or_else(|| "postgres".to_owned()),
         bin_dir: section.file("bin_dir"),
         system_identifier: section.scalar("system_identifier"),
+        create: section.flag("create", false),
     };
-    section.only("create", "false");
     if postgres.sslcert.is_some() != postgres.sslkey.is_some() {
         section.problem("sslcert", "`sslcert` and `sslkey` belong together");
     }

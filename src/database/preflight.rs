@@ -66,9 +66,11 @@ pub async fn suits(
     extensions(session, target, needs, &mut problems).await?;
     tablespaces(session, target, needs, &mut problems).await?;
     rights::membership(session, target, needs, &mut problems).await?;
-    rights::settings(session, target, &mut problems).await?;
-    replication(session, target, &mut problems).await?;
-    encoding(target, needs, &mut problems);
+    if !target.live.is_missing() {
+        rights::settings(session, target, &mut problems).await?;
+        replication(session, target, &mut problems).await?;
+        encoding(target, needs, &mut problems);
+    }
     names(target, run, &mut problems);
     connections(target, needs, &mut problems);
     if problems.is_empty() {

@@ -264,6 +264,7 @@ impl Postgres {
             maintenance_database: "postgres".into(),
             bin_dir: Some(self.bin_dir.clone()),
             system_identifier: None,
+            create: false,
         }
     }
 

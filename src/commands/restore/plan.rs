@@ -9,9 +9,11 @@ use crate::database::dump::{PgVersion, Toc};
 use crate::database::preflight::{self, Needs};
 use crate::database::scratch;
 use crate::database::swap::{self, Named};
+use crate::database::target;
 use crate::database::tools::{self, Tool};
+use crate::database::unmade;
 use crate::escape::{quoted, shown};
-use crate::verdict::Outcome;
+use crate::verdict::{Failed, Outcome, Verdict};
 
 /// Everything that would make the restore fail, found before anything is downloaded or loaded.
 pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
@@ -31,7 +33,9 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
     for warning in warnings {
         job.run.notes.warn(warning);
     }
-    if job.restore.method == Method::Swap {
+    if target.live.is_missing() {
+        unmade(held, toc, job).await?;
+    } else if job.restore.method == Method::Swap {
         let live = Named {
             name: target.live.name.clone(),
             oid: target.live.oid,
@@ -55,6 +59,28 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
     }
     hooks::judge(job)?;
     Ok(tool)
+}
+
+/// A live database that is still to be made: by a scratch database that gets its name.
+async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
+    let Held { session, target } = held;
+    if job.restore.method == Method::InPlace {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!("there is no database `{}` to restore over", shown(&target.live.name)),
+        )
+        .hint("`create = true` needs `method = \"swap\"`: what is not there yet must not become half a database"));
+    }
+    let live = unmade::shaped(target, toc).live;
+    job.run.notes.warn(unmade::in_words(&live, toc));
+    let alike = target::alike(session, &live.name).await;
+    if !alike.is_empty() {
+        job.run.notes.warn(format!(
+            "there is {} on the server: is `name` of this database mistyped?",
+            alike[..alike.len().min(3)].join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// One warning where both are the same release, as they are with a distribution's packages.
@@ -104,9 +130,14 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
     let size = size.map_or_else(|| "size unknown".to_owned(), format_bytes);
     let version = &target.server.version;
+    let state = if live.is_missing() {
+        "would be made".to_owned()
+    } else {
+        size
+    };
     let mut lines = vec![
         format!(
-            "database  `{}` ({size}) on {}, PostgreSQL {}",
+            "database  `{}` ({state}) on {}, PostgreSQL {}",
             live.name,
             job.database.host,
             version.split(' ').next().unwrap_or(version)
@@ -122,10 +153,12 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
                 "scratch   {}",
                 scratch::scratch_name(&live.name, &job.run.id)
             ));
-            lines.push(format!(
-                "previous  {} would be kept for undo",
-                scratch::previous_name(&live.name, &job.run.id)
-            ));
+            let previous = scratch::previous_name(&live.name, &job.run.id);
+            lines.push(if live.is_missing() {
+                "previous  none: there would be nothing to undo to".to_owned()
+            } else {
+                format!("previous  {previous} would be kept for undo")
+            });
         }
         Method::InPlace => lines.push(
             "method    in one transaction over the live database; there is no undo".to_owned(),

@@ -50,6 +50,8 @@ pub struct Toc {
     pub languages: BTreeSet<String>,
     /// The client encoding of everything in the dump: `UTF8`.
     pub encoding: Option<String>,
+    /// The statement that would make the database anew, which a restore into an existing one leaves out.
+    pub create_database: Option<String>,
     /// The dump makes the schema `public` itself, which fails where there is one.
     pub creates_public_schema: bool,
 }
@@ -142,11 +144,12 @@ impl Toc {
 }
 
 /// Kinds whose SQL is looked into.
-const READ_KINDS: [&str; 6] = [
+const READ_KINDS: [&str; 7] = [
     "ACL",
     "DEFAULT ACL",
     "POLICY",
     "USER MAPPING",
+    "DATABASE",
     "ENCODING",
     "SCHEMA",
 ];
@@ -250,6 +253,7 @@ impl Building {
             access_methods: BTreeSet::new(),
             languages: BTreeSet::new(),
             encoding: None,
+            create_database: None,
             creates_public_schema: false,
         };
         Self {
@@ -281,6 +285,9 @@ impl Building {
 
     fn needs(&mut self, raw: &Raw) {
         if raw.is_left_out() {
+            if raw.kind == "DATABASE" {
+                self.toc.create_database = Some(raw.sql.clone());
+            }
             return;
         }
         let toc = &mut self.toc;
