@@ -152,6 +152,8 @@ pub struct Postgres {
     pub system_identifier: Option<String>,
     /// Settings of the server for the sessions that load and analyze: names and values.
     pub session: Vec<(String, String)>,
+    /// The database may be missing and is then made by the first restore.
+    pub create: bool,
 }
 
 /// How small an archive may be before it is `stale`.

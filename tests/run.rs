@@ -3,6 +3,7 @@
 mod along;
 mod checks;
 mod choosing;
+mod create;
 mod damaged;
 mod dry_run;
 mod hooks;

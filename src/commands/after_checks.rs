@@ -110,6 +110,16 @@ pub async fn undo(failed: Failed, swapped: Swapped, job: &Job<'_>, report: &mut 
 }
 
 /// Returns what is left to the operator.
+/// The first restore of a database that was not there: what a check speaks against is live, and nothing was before it.
+pub fn nothing_to_go_back_to(failed: Failed) -> Failed {
+    Failed {
+        verdict: Verdict::Unclear,
+        hint: None,
+        ..failed
+    }
+    .hint("the new database is live: before it there was none that could be again; mend it, or drop it, then run again")
+}
+
 async fn go_back(swapped: Swapped, job: &Job<'_>) -> Outcome<Vec<String>> {
     // A check may have restarted the server; then the hold is taken anew.
     let held = restore::still_held(swapped.held, job).await?;

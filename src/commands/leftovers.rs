@@ -176,6 +176,7 @@ async fn told(job: &Job<'_>, dead: &RunId, (live_oid, incoming_oid): (u32, u32))
             "had not happened: what it was to take back is still live, and `backupctl undo` takes it back"
         }
         Happened::Yes => "had happened: the new database is live",
+        Happened::No if live_oid == 0 => "had not happened: there is still no live database",
         Happened::No => "had not happened: the old database is live",
         Happened::Unknown => "can't be judged any more: another database is live now",
     };

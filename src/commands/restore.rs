@@ -23,6 +23,7 @@ use crate::database::load::{self, Input, Load, Select};
 use crate::database::preflight::{self, Target};
 use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
+use crate::database::unmade;
 use crate::escape::quoted;
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
@@ -250,11 +251,24 @@ pub async fn empty_scratch(
     } else {
         PublicSchema::Template
     };
-    let scratch = scratch::create(login, &made_for(target, job), &job.run, public).await?;
+    let target = &made_for(&unmade::shaped(target, toc), job);
+    let scratch = scratch::create(login, target, &job.run, public).await;
+    let scratch = scratch.map_err(|failed| unmakable(failed, target))?;
     job.run
         .progress
         .note(&format!("loading into {}", scratch.name));
     Ok(scratch)
+}
+
+/// Where it is the live database's locale that the server can't make, an operator can choose another one.
+fn unmakable(failed: Failed, target: &Target) -> Failed {
+    if !target.live.is_missing() {
+        return failed;
+    }
+    failed.hint(format!(
+        "or make the live database by hand, with a locale that this server has: CREATE DATABASE {}; then run again",
+        connection::quote_identifier(&target.live.name)
+    ))
 }
 
 /// The role that makes everything must be allowed to; the swap gives the database to live's owner.

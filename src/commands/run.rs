@@ -99,7 +99,7 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     };
     let held = report.step(Step::Network, reached).await?;
     let work = async {
-        let found = fetch::look_ahead(job, which, Purpose::Restore).await?;
+        let found = fetch::look_ahead(job, which, purpose(&held)).await?;
         job.run.notes.plan(found.describe());
         let Found::Chosen(chosen) = found else {
             return Ok(());
@@ -135,13 +135,23 @@ enum Newest {
     Unchanged(String),
 }
 
+/// Where there is no live database, what was restored before is gone, and no reason to do nothing.
+fn purpose(held: &Held) -> Purpose {
+    if held.target.live.is_missing() {
+        Purpose::Fetch
+    } else {
+        Purpose::Restore
+    }
+}
+
 /// The newest archive, unpacked while it comes. What would make the restore fail is found before the download.
 async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest> {
-    let looked = fetch::look(job, which, Purpose::Restore).await?;
+    let purpose = purpose(&held);
+    let looked = fetch::look(job, which, purpose).await?;
     let found = if looked.is_waited_for(job) {
         // Nobody is kept out of the live database while nothing is done to it, and no session idles for hours.
         held.session.close().await;
-        let found = fetch::wait(job, which, Purpose::Restore, looked).await?;
+        let found = fetch::wait(job, which, purpose, looked).await?;
         held = restore::hold(job).await?;
         found
     } else {

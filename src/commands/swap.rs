@@ -92,6 +92,10 @@ pub async fn go_live(restored: Restored, job: &Job<'_>, report: &mut Report) -> 
             if let Err(duty) = &outcome {
                 job.run.notes.warn(duty.message());
             }
+            if swapped.old.oid == 0 {
+                swapped.held.session.close().await;
+                return Err(after_checks::nothing_to_go_back_to(failed));
+            }
             Err(after_checks::undo(failed, swapped, job, report).await)
         }
         checked => {

@@ -368,8 +368,8 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
         bin_dir: section.file("bin_dir"),
         system_identifier: section.scalar("system_identifier"),
         session: session(&mut section),
+        create: section.flag("create", false),
     };
-    section.only("create", "false");
     if postgres.sslcert.is_some() != postgres.sslkey.is_some() {
         section.problem("sslcert", "`sslcert` and `sslkey` belong together");
     }

@@ -24,3 +24,4 @@ pub mod swap;
 pub mod target;
 pub mod tls;
 pub mod tools;
+pub mod unmade;

@@ -48,9 +48,11 @@ pub async fn suits(
     contents::extensions(session, &found, target, needs, &mut problems).await?;
     contents::tablespaces(session, &found, target, needs, &mut problems).await?;
     rights::membership(session, &found, target, needs, &mut problems).await?;
-    rights::settings(session, target, &mut problems).await?;
-    replication(session, target, &mut problems).await?;
-    encoding(target, needs, &mut problems);
+    if !target.live.is_missing() {
+        rights::settings(session, target, &mut problems).await?;
+        replication(session, target, &mut problems).await?;
+        encoding(target, needs, &mut problems);
+    }
     names(target, run, &mut problems);
     connections(target, needs, &mut problems);
     if problems.is_empty() {

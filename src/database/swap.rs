@@ -6,6 +6,7 @@
 
 mod carry;
 mod confirm;
+mod first;
 mod obstacles;
 mod prepared;
 mod previous;
@@ -65,6 +66,7 @@ pub struct Patience {
 /// A swap to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwapOrder {
+    /// Its OID is 0 where there is no live database yet: then the incoming one just gets the name.
     pub live: Named,
     /// The scratch database; for an undo the previous one.
     pub incoming: Named,
@@ -82,6 +84,7 @@ impl SwapOrder {
 /// A swap that the catalog has confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swapped {
+    /// Empty where there was no live database before.
     pub previous: String,
     pub ended_sessions: usize,
     /// Properties that the new live database has otherwise than the old one: a reason for `attention`.
@@ -104,7 +107,11 @@ pub async fn swap(login: &Login, order: &SwapOrder, run: &Run) -> Outcome<Swappe
     run.journal
         .will_create(begun.clone())
         .judge(Verdict::Local, "write the journal")?;
-    let outcome = until_swapped(login, order, run).await;
+    let outcome = if order.live.oid == 0 {
+        first::name(login, order, run).await
+    } else {
+        until_swapped(login, order, run).await
+    };
     if !matches!(&outcome, Err(failed) if failed.verdict == Verdict::Unclear) {
         forget(run, &begun);
     }

@@ -1,6 +1,7 @@
 //! The server and the live database as they are: what the preflight judges and the scratch database imitates.
 
 use super::connection::{Login, Session, column, quote_identifier};
+use super::unmade;
 use crate::config::distance;
 use crate::escape::shown;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -30,8 +31,9 @@ pub struct Server {
 }
 
 /// The live database's own properties; those of the swap (settings, comment, security labels) are read there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
+    /// 0: it is not there yet, see [`Live::is_missing`].
     pub oid: u32,
     pub name: String,
     pub owner: String,
@@ -54,6 +56,14 @@ pub struct Live {
     pub allows_connections: bool,
 }
 
+impl Live {
+    /// Whether it is still to be made; only where the configuration says `create = true`.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.oid == 0
+    }
+}
+
 /// Looks at the server and the live database through a session with the maintenance database.
 ///
 /// # Errors
@@ -61,7 +71,16 @@ pub struct Live {
 pub async fn look(session: &Session, login: &Login) -> Outcome<Target> {
     let server = server(session).await?;
     right_server(&server, login)?;
-    let live = live(session, login).await?;
+    let name = login.settings.name.as_str();
+    let live = match described(session, name).await? {
+        Some(live) => live,
+        None if login.settings.create => {
+            let template = described(session, "template0").await?;
+            let template = template.ok_or_else(|| no_template(name))?;
+            unmade::live(login, &server, template)
+        }
+        None => return Err(no_such(session, name).await),
+    };
     replaceable(&live, login)?;
     Ok(Target { server, live })
 }
@@ -133,8 +152,17 @@ fn right_server(server: &Server, login: &Login) -> Outcome<()> {
     Ok(())
 }
 
-async fn live(session: &Session, login: &Login) -> Outcome<Live> {
-    let name = login.settings.name.as_str();
+fn no_template(name: &str) -> Failed {
+    let name = shown(name);
+    Failed::new(
+        Verdict::Config,
+        format!("`{name}` can't be made: the server has no template0"),
+    )
+    .hint("make template0 anew, as PostgreSQL's manual says under \"Template Databases\"")
+}
+
+/// A database by its name; None where there is none.
+async fn described(session: &Session, name: &str) -> Outcome<Option<Live>> {
     let (provider, locale, rules) = locale_columns(session.version_num());
     let sql = format!(
         "SELECT d.oid, d.datname::text, pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text,
@@ -145,10 +173,10 @@ async fn live(session: &Session, login: &Login) -> Outcome<Live> {
          FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = $1::text"
     );
     let Some(row) = session.query_opt(&sql, &[&name]).await? else {
-        return Err(no_such(session, name).await);
+        return Ok(None);
     };
     let provider: String = column(&row, 6)?;
-    Ok(Live {
+    Ok(Some(Live {
         oid: column(&row, 0)?,
         name: column(&row, 1)?,
         owner: column(&row, 2)?,
@@ -164,7 +192,7 @@ async fn live(session: &Session, login: &Login) -> Outcome<Live> {
         connection_limit: column(&row, 12)?,
         is_template: column(&row, 13)?,
         allows_connections: column(&row, 14)?,
-    })
+    }))
 }
 
 /// Locale provider, its locale and its rules came one after the other, and one was renamed.
@@ -182,26 +210,36 @@ async fn no_such(session: &Session, name: &str) -> Failed {
         Verdict::Config,
         format!("there is no database `{}` on the server", shown(name)),
     );
-    let sql =
-        "SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
-    let others: Vec<String> = match session.query(sql, &[]).await {
-        Ok(rows) => rows.iter().filter_map(|row| row.try_get(0).ok()).collect(),
-        Err(_) => Vec::new(),
-    };
+    let others = others(session).await;
     failed.hint(format!(
-        "{}check `name` of this database, or make an empty one: CREATE DATABASE {};",
+        "{}check `name` of this database, or let the run make it with `create = true`, or make an empty one: CREATE DATABASE {};",
         near_misses(name, &others),
         quote_identifier(name)
     ))
 }
 
+/// The databases that there are; none where nobody may ask.
+async fn others(session: &Session) -> Vec<String> {
+    let sql =
+        "SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
+    let rows = session.query(sql, &[]).await.unwrap_or_default();
+    rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
+}
+
+/// Databases with almost this name, escaped and in backticks: a name that is to be made may be a mistyped one.
+pub async fn alike(session: &Session, name: &str) -> Vec<String> {
+    near(name, &others(session).await)
+}
+
+fn near(name: &str, others: &[String]) -> Vec<String> {
+    let is_near = |other: &&String| distance(&name.to_lowercase(), &other.to_lowercase()) <= 2;
+    let near = others.iter().filter(is_near);
+    near.map(|other| format!("`{}`", shown(other))).collect()
+}
+
 /// `did you mean `erp`? ` or what else is there, or nothing.
 fn near_misses(name: &str, others: &[String]) -> String {
-    let near: Vec<String> = others
-        .iter()
-        .filter(|other| distance(&name.to_lowercase(), &other.to_lowercase()) <= 2)
-        .map(|other| format!("`{}`", shown(other)))
-        .collect();
+    let near = near(name, others);
     if !near.is_empty() {
         return format!("did you mean {}? ", near.join(" or "));
     }

@@ -265,6 +265,7 @@ impl Postgres {
             bin_dir: Some(self.bin_dir.clone()),
             system_identifier: None,
             session: Vec::new(),
+            create: false,
         }
     }
 

@@ -9,9 +9,11 @@ use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Needs, Target};
 use crate::database::scratch;
 use crate::database::swap::{self, Seen};
+use crate::database::target;
 use crate::database::tools::{self, Tool};
+use crate::database::unmade;
 use crate::escape::{quoted, shown};
-use crate::verdict::Outcome;
+use crate::verdict::{Failed, Outcome, Verdict};
 
 /// How a dump will be restored.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
     for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
         job.run.notes.warn(warning);
     }
+    if target.live.is_missing() {
+        unmade(held, toc, job).await?;
+    }
     if toc.has_subscriptions() {
         let names: Vec<_> = toc
             .of_kind("SUBSCRIPTION")
@@ -63,6 +68,43 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
         selection,
         needs: asked,
     })
+}
+
+/// A live database that is still to be made: by a scratch database that gets its name.
+async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
+    let Held { session, target } = held;
+    if job.restore.method == Method::InPlace {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!("there is no database `{}` to restore over", shown(&target.live.name)),
+        )
+        .hint("`create = true` needs `method = \"swap\"`: what is not there yet must not become half a database"));
+    }
+    if job.restore.go_live == GoLive::Hold {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!(
+                "there is no database `{}` that could stay live meanwhile",
+                shown(&target.live.name)
+            ),
+        )
+        .hint("the first restore goes live at once: set `swap = \"now\"` for it"));
+    }
+    if !job.restore.after_checks.is_empty() {
+        job.run.notes.warn(
+            "there is no database yet that could be live again where one of `after_checks` fails",
+        );
+    }
+    let live = unmade::shaped(target, toc).live;
+    job.run.notes.warn(unmade::in_words(&live, toc));
+    let alike = target::alike(session, &live.name).await;
+    if !alike.is_empty() {
+        job.run.notes.warn(format!(
+            "there is {} on the server: is `name` of this database mistyped?",
+            alike[..alike.len().min(3)].join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// One warning where both are the same release, as they are with a distribution's packages.
@@ -104,9 +146,14 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
     let size = size.map_or_else(|| "size unknown".to_owned(), format_bytes);
     let version = &target.server.version;
+    let state = if live.is_missing() {
+        "would be made".to_owned()
+    } else {
+        size
+    };
     job.run.notes.plan(vec![
         format!(
-            "database  `{}` ({size}) on {}, PostgreSQL {}",
+            "database  `{}` ({state}) on {}, PostgreSQL {}",
             live.name,
             job.database.host,
             version.split(' ').next().unwrap_or(version)
@@ -132,6 +179,9 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
                 scratch::scratch_name(&live.name, &job.run.id)
             ));
             lines.push(match job.restore.go_live {
+                GoLive::Now if live.is_missing() => {
+                    "previous  none: there would be nothing to undo to".to_owned()
+                }
                 GoLive::Now => format!(
                     "previous  {} would be kept for undo",
                     swap::previous_name(&live.name, &job.run.id)

@@ -129,6 +129,14 @@ async fn exchange(
             "make `{}` live as `{}`",
             scratch.name, target.live.name
         ))?;
+    if target.live.is_missing() {
+        job.run.notes.no_previous();
+        job.run.notes.message(format!(
+            "`{}` was made: there was none, so there is no previous one to undo to",
+            target.live.name
+        ));
+        return Ok((order, swapped.differences));
+    }
     job.run.notes.previous(&swapped.previous);
     job.run
         .notes

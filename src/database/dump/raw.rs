@@ -10,11 +10,12 @@ use super::traits::{self, Traits};
 use crate::verdict::Outcome;
 
 /// Kinds whose whole SQL is looked into: who is named in it.
-const READ_WHOLE: [&str; 6] = [
+const READ_WHOLE: [&str; 7] = [
     "ACL",
     "DEFAULT ACL",
     "POLICY",
     "USER MAPPING",
+    "DATABASE",
     "ENCODING",
     "SCHEMA",
 ];

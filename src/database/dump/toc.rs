@@ -78,6 +78,8 @@ pub struct Toc {
     pub access_methods: BTreeSet<String>,
     /// The client encoding of everything in the dump: `UTF8`.
     pub encoding: Option<String>,
+    /// The statement that would make the database anew, which a restore into an existing one leaves out.
+    pub create_database: Option<String>,
     /// The dump makes the schema `public` itself, which fails where there is one.
     pub creates_public_schema: bool,
 }
@@ -187,6 +189,7 @@ impl Building {
             large_object_grantees: BTreeSet::new(),
             access_methods: BTreeSet::new(),
             encoding: None,
+            create_database: None,
             creates_public_schema: false,
         };
         Self {
@@ -248,6 +251,7 @@ impl Building {
             note(&mut toc.access_methods, &raw.access_method);
         }
         match raw.kind.as_str() {
+            "DATABASE" => toc.create_database = Some(raw.sql.clone()),
             "ENCODING" => toc.encoding = raw.sql.split('\'').nth(1).map(str::to_owned),
             "SCHEMA" if raw.tag == "public" => {
                 toc.creates_public_schema = raw.sql.contains("CREATE SCHEMA public");

@@ -68,6 +68,7 @@ pub async fn was_swapped(
     Ok(match holder {
         Some(oid) if oid == scratch_oid => Happened::Yes,
         Some(oid) if oid == live_oid => Happened::No,
+        None if live_oid == 0 => Happened::No,
         _ => Happened::Unknown,
     })
 }
@@ -132,6 +133,10 @@ async fn still_there(session: &Session, backend: &Backend) -> Outcome<bool> {
 /// The live database may be either: says how to find out by hand.
 pub fn unclear(order: &SwapOrder, cause: &Failed) -> Failed {
     let live = &order.live;
+    let old = match live.oid {
+        0 => "no row is the state before".to_owned(),
+        oid => format!("{oid} is the old database"),
+    };
     Failed::new(
         Verdict::Unclear,
         format!(
@@ -141,9 +146,8 @@ pub fn unclear(order: &SwapOrder, cause: &Failed) -> Failed {
         ),
     )
     .hint(format!(
-        "look now, in the maintenance database: `SELECT oid FROM pg_database WHERE datname = {}`: {} is the old database, {} the new one",
+        "look now, in the maintenance database: `SELECT oid FROM pg_database WHERE datname = {}`: {old}, {} the new one",
         shown(&quote_literal(&live.name)),
-        live.oid,
         order.incoming.oid
     ))
 }

@@ -20,11 +20,11 @@ use super::stamp::Stamp;
 use super::{Named, SwapOrder};
 
 /// More than the server waits by itself for others to leave a database that is renamed (5 s), twice, and for the lock.
-const STATEMENT_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const STATEMENT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The limits are the server's own: they hold even where this process is stopped with the live database locked.
 /// What a role's or the server's default says about durability is only ever raised: COMMIT must be on disk.
-const BEGIN: &str = "
+pub(super) const BEGIN: &str = "
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = '15s';
