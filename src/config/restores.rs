@@ -24,11 +24,6 @@ pub fn restores(root: &mut Section<'_>) -> Vec<Restore> {
 }
 
 fn restore(name: &str, mut section: Section<'_>) -> Restore {
-    let sessions = [
-        ("terminate", Sessions::Terminate),
-        ("wait", Sessions::Wait),
-        ("fail", Sessions::Fail),
-    ];
     let stream = section.flag("stream", false);
     let restore = Restore {
         name: name.to_owned(),
@@ -56,7 +51,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         after_load: section.files("after_load"),
         lost_objects: lost_objects(&mut section),
         stall: section.duration("stall", 10 * MINUTE),
-        sessions: section.choice("sessions", &sessions, Sessions::Terminate),
+        sessions: sessions(&mut section),
         sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
         keep_previous: count(&mut section, "keep_previous", 1),
         drop_previous: drop_previous(&mut section),
@@ -64,20 +59,30 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         before_swap: section.commands("before_swap"),
         after_swap: section.commands("after_swap"),
         hook_timeout: section.duration("hook_timeout", MINUTE),
-        checks: section
-            .each("checks")
-            .into_iter()
-            .filter_map(check)
-            .collect(),
-        after_checks: section
-            .each("after_checks")
-            .into_iter()
-            .filter_map(after_check)
-            .collect(),
+        checks: each(&mut section, "checks", check),
+        after_checks: each(&mut section, "after_checks", after_check),
     };
     judge(&section, &restore);
     section.finish();
     restore
+}
+
+fn each<T>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    read: impl Fn(Section<'_>) -> Option<T>,
+) -> Vec<T> {
+    let all = section.each(key).into_iter();
+    all.filter_map(read).collect()
+}
+
+fn sessions(section: &mut Section<'_>) -> Sessions {
+    let words = [
+        ("terminate", Sessions::Terminate),
+        ("wait", Sessions::Wait),
+        ("fail", Sessions::Fail),
+    ];
+    section.choice("sessions", &words, Sessions::Terminate)
 }
 
 fn judge(section: &Section<'_>, restore: &Restore) {

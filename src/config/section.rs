@@ -223,23 +223,6 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// A setting of which this version does only what is the default: anything else is refused, never ignored.
-    pub fn only(&mut self, key: &'static str, supported: &str) {
-        let Some(value) = self.value(key) else { return };
-        let shown = match value.get_ref() {
-            DeValue::String(text) => format!("{text:?}"),
-            DeValue::Boolean(flag) => flag.to_string(),
-            DeValue::Array(items) if items.is_empty() => "[]".to_owned(),
-            _ => "this value".to_owned(),
-        };
-        if shown != supported {
-            self.problem(
-                key,
-                &format!("{shown} is not supported by this version, only {supported}"),
-            );
-        }
-    }
-
     /// A file or directory; relative ones start at the configuration file's directory.
     pub fn file(&mut self, key: &'static str) -> Option<PathBuf> {
         self.text(key).map(|text| self.directory.join(text))

@@ -6,7 +6,7 @@ use super::{Held, contents};
 use crate::commands::{Job, hooks, previous};
 use crate::config::{GoLive, Method, Owner, format_bytes};
 use crate::database::dump::{PgVersion, Selection, Toc};
-use crate::database::preflight::{self, Needs, Target};
+use crate::database::preflight::{self, Live, Needs, Target};
 use crate::database::scratch;
 use crate::database::swap::{self, Seen};
 use crate::database::target;
@@ -143,21 +143,8 @@ fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {
 pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     let Held { session, target } = held;
     let live = &target.live;
-    let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
-    let size = size.map_or_else(|| "size unknown".to_owned(), format_bytes);
-    let version = &target.server.version;
-    let state = if live.is_missing() {
-        "would be made".to_owned()
-    } else {
-        size
-    };
     job.run.notes.plan(vec![
-        format!(
-            "database  `{}` ({state}) on {}, PostgreSQL {}",
-            live.name,
-            job.database.host,
-            version.split(' ').next().unwrap_or(version)
-        ),
+        database_in_words(target, job),
         "          free space on the server: unknown, SQL can't see its disks".to_owned(),
     ]);
     // Before anything is judged: what is missing is to be seen among all the rest.
@@ -178,19 +165,7 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
                 "scratch   {}",
                 scratch::scratch_name(&live.name, &job.run.id)
             ));
-            lines.push(match job.restore.go_live {
-                GoLive::Now if live.is_missing() => {
-                    "previous  none: there would be nothing to undo to".to_owned()
-                }
-                GoLive::Now => format!(
-                    "previous  {} would be kept for undo",
-                    swap::previous_name(&live.name, &job.run.id)
-                ),
-                GoLive::Hold => format!(
-                    "hold      it would wait there for `backupctl swap {}`",
-                    job.restore.name
-                ),
-            });
+            lines.push(ending_in_words(live, job));
         }
         Method::InPlace => lines.push(
             "method    in one transaction over the live database; there is no undo".to_owned(),
@@ -201,6 +176,39 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     ));
     job.run.notes.plan(lines);
     Ok(())
+}
+
+fn database_in_words(target: &Target, job: &Job<'_>) -> String {
+    let (live, version) = (&target.live, &target.server.version);
+    let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+    let state = match size {
+        _ if live.is_missing() => "would be made".to_owned(),
+        Some(bytes) => format_bytes(bytes),
+        None => "size unknown".to_owned(),
+    };
+    format!(
+        "database  `{}` ({state}) on {}, PostgreSQL {}",
+        live.name,
+        job.database.host,
+        version.split(' ').next().unwrap_or(version)
+    )
+}
+
+/// What becomes of what is live now.
+fn ending_in_words(live: &Live, job: &Job<'_>) -> String {
+    match job.restore.go_live {
+        GoLive::Now if live.is_missing() => {
+            "previous  none: there would be nothing to undo to".to_owned()
+        }
+        GoLive::Now => format!(
+            "previous  {} would be kept for undo",
+            swap::previous_name(&live.name, &job.run.id)
+        ),
+        GoLive::Hold => format!(
+            "hold      it would wait there for `backupctl swap {}`",
+            job.restore.name
+        ),
+    }
 }
 
 /// Who would have to leave at the swap.
