@@ -4,12 +4,13 @@ CARGO ?= cargo
 # Clippy's limits lie in .ci/clippy.toml.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 
-.PHONY: help build demo test lint packages
+.PHONY: help build demo test lint bench packages
 
 help:
 	@echo 'make demo   see it work: throw-away servers, a restore, an undo, the mail (a minute, after the build)'
 	@echo 'make test   the whole suite, against real servers on loopback'
 	@echo 'make lint   formatting and clippy'
+	@echo 'make bench  measured beside other tools, ten minutes: docs/benchmarks.md; BENCH="--help" says what can be chosen'
 	@echo 'make build  the program: target/release/backupctl'
 
 build:
@@ -21,6 +22,11 @@ demo: packages
 
 test: packages
 	$(CARGO) test --locked
+
+bench:
+	@.ci/packages bench
+	$(CARGO) build --locked --release --bin backupctl --example bench
+	@$(CARGO) run --locked --quiet --release --example bench -- $(BENCH)
 
 lint:
 	$(CARGO) fmt --check

@@ -2,17 +2,22 @@
 //!
 //! Reading and judging the file is in `config/read.rs`; no secret is resolved here (see `secret.rs`).
 
+mod choosing;
+mod contents;
+mod name_time;
 mod nearest;
 mod notify;
 mod read;
 mod restores;
 mod section;
+mod session;
 mod units;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use name_time::NameTime;
 pub use nearest::{distance, nearest};
 pub use read::{Environment, environment, is_absent, load, parse};
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
@@ -145,6 +150,8 @@ pub struct Postgres {
     pub maintenance_database: String,
     pub bin_dir: Option<PathBuf>,
     pub system_identifier: Option<String>,
+    /// Settings of the server for the sessions that load and analyze: names and values.
+    pub session: Vec<(String, String)>,
 }
 
 /// How small an archive may be before it is `stale`.
@@ -153,6 +160,26 @@ pub enum MinSize {
     /// A share of the last good archive's size, 0.0 to 1.0.
     Share(f64),
     Bytes(u64),
+}
+
+/// Which of the matching archives is the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewestBy {
+    /// By the store's modification time.
+    Modified,
+    /// By the time in its name.
+    Name(NameTime),
+}
+
+/// What is done where the newest archive is the one that is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchanged {
+    /// Restored again, with a warning.
+    Restore,
+    /// Nothing, and that is `done`.
+    Skip,
+    /// Nothing, and that is `stale`.
+    Stale,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,10 +209,15 @@ pub struct Restore {
     pub from: String,
     /// Glob on the file name.
     pub pattern: String,
+    pub ignore_case: bool,
+    pub newest_by: NewestBy,
     /// None: no limit.
     pub max_age: Option<Duration>,
     pub min_size: MinSize,
     pub settle: Duration,
+    /// How long a fresh and settled archive is waited for.
+    pub wait_for: Duration,
+    pub unchanged: Unchanged,
     pub keep_archives: usize,
     /// Glob on the name of the dump inside the archive.
     pub dump: Option<String>,
@@ -194,6 +226,7 @@ pub struct Restore {
     pub into: String,
     pub method: Method,
     pub jobs: u32,
+    pub contents: Contents,
     /// From the store through to pg_restore, without a file.
     pub stream: bool,
     pub stall: Duration,
@@ -204,6 +237,30 @@ pub struct Restore {
     pub after_swap: Vec<Hook>,
     pub hook_timeout: Duration,
     pub checks: Vec<Check>,
+}
+
+/// What of a dump goes in, and to whom it will belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    pub owner: Owner,
+    /// GRANTs and default privileges of the dump.
+    pub keeps_privileges: bool,
+    /// Else everything lies in the database's own tablespace.
+    pub keeps_tablespaces: bool,
+    /// Roles that the dump needs and the server doesn't have, without login.
+    pub creates_roles: bool,
+    /// Kinds in the table of contents that are left out, upper case: `EVENT TRIGGER`, `COMMENT EXTENSION`.
+    pub skip: Vec<String>,
+}
+
+/// To whom restored objects will belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// As in the dump.
+    Keep,
+    /// The live database's owner.
+    Target,
+    Role(String),
 }
 
 /// `[[restores.NAME.checks]]`: must hold in the scratch database before the swap.

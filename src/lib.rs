@@ -44,13 +44,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // Whatever is created is for this user only, also what a library creates.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     process::keep_memory_private();
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to stdout, the rest to stderr; both may be closed.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(Verdict::Usage.exit_code());
-        }
+        Err(error) => return output::unparsed(&error, arguments.iter().any(|a| a == "--json")),
     };
     let output = Output::new(&cli.global);
     // Where it happened belongs into the run's log, and no text past the scrubber.

@@ -84,15 +84,7 @@ impl Output {
     pub fn refuse(&self, failed: &Failed) -> Verdict {
         self.error(failed);
         if self.json {
-            let document = serde_json::json!({
-                "format": 1,
-                "version": env!("CARGO_PKG_VERSION"),
-                "verdict": failed.verdict.word(),
-                "exit_code": failed.verdict.exit_code(),
-                "message": failed.message(),
-                "hint": failed.hint,
-            });
-            self.result(&document.to_string());
+            self.result(&without_job(failed));
         }
         failed.verdict
     }
@@ -298,6 +290,35 @@ impl Output {
         }
         Ok(Secret::new(text))
     }
+}
+
+/// What clap has to say of a command line: help and version on stdout, the rest on stderr, with `json` a document as well.
+/// Returns the exit code.
+pub fn unparsed(error: &clap::Error, json: bool) -> u8 {
+    // Either may be closed.
+    let _ = error.print();
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let failed = Failed::new(Verdict::Usage, message.to_owned())
+            .hint("`backupctl --help` names every command and option");
+        let _ = writeln!(io::stdout(), "{}", without_job(&failed));
+    }
+    u8::try_from(error.exit_code()).unwrap_or(Verdict::Usage.exit_code())
+}
+
+/// The document of a failure that belongs to no job.
+fn without_job(failed: &Failed) -> String {
+    let document = serde_json::json!({
+        "format": 1,
+        "version": env!("CARGO_PKG_VERSION"),
+        "verdict": failed.verdict.word(),
+        "exit_code": failed.verdict.exit_code(),
+        "message": failed.message(),
+        "hint": failed.hint,
+    });
+    document.to_string()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -114,6 +114,19 @@ impl Command {
         self
     }
 
+    /// Puts `content` into a file in memory that only this child can open, and adds the argument `lead` with its path.
+    ///
+    /// # Errors
+    /// `local`: no memory, no descriptor.
+    pub fn file_arg(self, lead: &str, content: &[u8]) -> Outcome<Self> {
+        let file = spawn::file_in_memory(content)
+            .judge(Verdict::Local, "make a file in memory for an argument")?;
+        let path = format!("{lead}/proc/self/fd/{}", file.as_raw_fd());
+        let mut command = self.arg(path);
+        command.descriptors.push(file);
+        Ok(command)
+    }
+
     /// The program's path, for messages.
     #[must_use]
     pub fn program(&self) -> &Path {

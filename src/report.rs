@@ -14,7 +14,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::history::{current_step, file, history, rewrite};
+pub use self::history::{NewestFirst, current_step, file, history, newest_first, rewrite};
 use crate::durable;
 use crate::run::{Noted, Run};
 use crate::secret::Scrubber;
@@ -56,6 +56,9 @@ pub struct ArchiveFacts {
     pub bytes: u64,
     /// The store's modification time.
     pub modified: Option<Timestamp>,
+    /// The time in its name; only where the job goes by names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated: Option<Timestamp>,
     /// Lower-case hex; null until the whole file was read.
     pub sha256: Option<String>,
 }

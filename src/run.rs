@@ -46,6 +46,12 @@ impl RunId {
         format!("backupctl/{}", self.0)
     }
 
+    /// The second in which the run began, in a form that sorts by time: `20261120-020000`.
+    #[must_use]
+    pub fn second(&self) -> &str {
+        self.0.rsplit_once('-').map_or("", |(second, _)| second)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,7 @@
 //! The configuration file: the example is true and complete, and what is wrong in a file is said, all of it, with line and path.
 
+mod choosing;
+mod contents;
 mod example;
 mod found;
 
@@ -196,10 +198,6 @@ fn values_of_a_wrong_kind_are_named_one_by_one() {
             "checks = [{ sql = \"select 1\" }]",
             "checks[0].sql: needs one of at_least, at_most, equals, newer_than, has 0",
         ),
-        (
-            "owner = \"target\"",
-            "owner: \"target\" is not supported by this version, only \"keep\"",
-        ),
     ];
     for (setting, complaint) in table {
         let found = complaints(&format!("{GOOD}{setting}\n"));
@@ -243,6 +241,47 @@ fn broken_toml_is_named_with_its_line() {
         found.iter().any(|line| line.starts_with("line 3: ")),
         "{found:?}"
     );
+}
+
+#[test]
+fn settings_of_the_servers_sessions_are_taken_whatever_their_type() {
+    let with = |settings: &str| {
+        let line = format!("user = \"postgres\"\nsession = {settings}\n");
+        GOOD.replacen("user = \"postgres\"\n", &line, 1)
+    };
+    let text = with(
+        r#"{ work_mem = "64 MB", jit = false, seq_page_cost = 1.5, "x.y" = "", max_parallel_maintenance_workers = 2 }"#,
+    );
+    let config = read(&text).expect("a good file");
+    let taken: Vec<_> = config.databases["erp"]
+        .session
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(
+        taken,
+        [
+            "jit=f",
+            "max_parallel_maintenance_workers=2",
+            "seq_page_cost=1.5",
+            "work_mem=64 MB",
+            "x.y=",
+        ]
+    );
+
+    let complaints = complaints(&with(
+        r#"{ role = "x", timescaledb.restoring = true, work_mem = [1], "a b" = 1, jit = "a\nb" }"#,
+    ));
+    for (complaint, expected) in complaints.iter().zip([
+        "session.a b: is no name of a setting",
+        "session.jit: must be of printable ASCII",
+        "session.role: can't be set here: the session's user",
+        "session.timescaledb: is a table, must be a string, a number, true or false; an extension's setting goes in quotes",
+        "session.work_mem: is an array, must be",
+    ]) {
+        assert!(complaint.contains(expected), "{complaint}");
+    }
+    assert_eq!(complaints.len(), 5);
 }
 
 #[test]

@@ -90,3 +90,62 @@ fn a_list_can_be_had_while_a_run_is_at_work() {
     assert_eq!(running.finish().code, Some(143));
     says(&ran.expect(0).stdout, &["erp.zip"]);
 }
+
+#[test]
+fn a_list_fits_into_80_columns() {
+    let scene = Scene::new();
+    for n in 0..3 {
+        let name = format!("erp_production_database_2026-11-{n:02}_020000.zip");
+        scene.put_old(&name, &archive(), 50 * HOUR);
+    }
+    scene.put("erp_small.zip", b"x");
+    let setup = scene.with("min_size = \"1 KiB\"");
+
+    let ran = setup.run(&["list"]).expect(0);
+
+    for line in ran.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}\n{ran}");
+    }
+    says(
+        &ran.stdout,
+        &["\n    it is 2 d 2 h old, `max_age` is 1 d 12 h\n"],
+    );
+}
+
+#[test]
+fn a_list_by_name_shows_the_names_age_and_what_has_no_date() {
+    let scene = Scene::new();
+    let day = |days: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        then.strftime("erp_%Y%m%d.zip").to_string()
+    };
+    scene.put(&day(4), &archive());
+    scene.put_old(&day(0), &archive(), 20 * HOUR);
+    scene.put("erp_latest.zip", &archive());
+    let setup = scene.with("newest_by = \"name\"\nname_time = \"erp_%Y%m%d.zip\"");
+
+    let document = setup.run(&["list", "--json"]).expect(0).json();
+
+    let rows = document["archives"].as_array().expect("a list");
+    let told: Vec<(&str, bool)> = rows
+        .iter()
+        .map(|row| (text(&row["name"]), row["objection"].is_null()))
+        .collect();
+    let (old, new) = (day(4), day(0));
+    let expected = [
+        (new.as_str(), true),
+        (old.as_str(), false),
+        ("erp_latest.zip", false),
+    ];
+    assert_eq!(told, expected, "{document}");
+    says(
+        text(&rows[1]["objection"]),
+        &["by its name it is 4 d", "max_age"],
+    );
+    says(text(&rows[2]["objection"]), &["states no time"]);
+    assert!(rows[1]["age_seconds"].as_u64() >= Some(4 * 24 * 3600));
+    assert!(
+        text(&rows[1]["dated"]).ends_with("T00:00:00Z"),
+        "{document}"
+    );
+}

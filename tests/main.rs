@@ -1,6 +1,7 @@
 //! The whole suite: one binary, a file per command or mechanism, against real servers that the tests start themselves.
 
 mod archive;
+mod bench;
 mod config;
 mod faults;
 mod fetch;
@@ -10,6 +11,7 @@ mod load;
 mod locks;
 mod map;
 mod notify;
+mod proxy;
 mod restore;
 mod run;
 mod secrets;

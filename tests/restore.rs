@@ -1,5 +1,6 @@
 //! What a restore stands on: sessions, the preflight, the scratch database, the catalog and the checks, on a real server.
 
+mod analyze;
 mod catalog;
 mod checks;
 mod connection;

@@ -2,6 +2,7 @@
 
 mod along;
 mod checks;
+mod choosing;
 mod damaged;
 mod dry_run;
 mod hooks;
@@ -10,6 +11,8 @@ mod keeping;
 mod logs;
 mod names;
 mod network;
+mod owners;
+mod pgbouncer;
 mod refresh;
 mod refused;
 mod several;
@@ -18,6 +21,7 @@ mod stream;
 mod streams;
 mod swap_time;
 mod telling;
+mod waiting;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -197,10 +197,10 @@ async fn a_store_lists_regular_files_with_size_and_time_and_names_what_it_passes
             .collect();
         passed.sort();
         let expected = [
+            ("\\u{fffd}rger.zip", "its name is not UTF-8"),
             ("fifo.zip", "no regular file"),
             ("folder.zip", "a directory"),
             ("link.zip", "a symbolic link"),
-            ("\u{fffd}rger.zip", "its name is not UTF-8"),
         ];
         assert_eq!(
             passed,

@@ -1,12 +1,13 @@
 //! `fetch`: the newest archive of a job, proven, in the state directory.
 //!
-//! Two halves, so that everything that can be refused is refused before the download: [`choose`] looks into the archive
+//! Two halves, so that everything that can be refused is refused before the download: [`look`] looks into the archive
 //! where it lies, [`download`] brings it here.
 
 mod download;
 mod feed;
 mod keeper;
 mod kept;
+mod wait;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,15 +18,16 @@ use tokio_util::io::SyncIoBridge;
 pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
+pub use self::wait::{Found, Looked, look, look_ahead, wait};
 use super::unzip::{Contents, look_inside};
 use super::{App, Job, Order, perform};
-use crate::cli::{Accept, Which};
+use crate::cli::Which;
 use crate::config::{Restore, StoreKind, format_bytes, format_duration};
 use crate::durable;
 use crate::escape::shown;
 use crate::network::Patience;
 use crate::report::{ArchiveFacts, Record, Report, Step};
-use crate::store::choose::{self, Earlier, Wish};
+use crate::store::choose::Purpose;
 use crate::store::{self, Credentials, Listed, Listing, Opened, Store};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
@@ -68,22 +70,31 @@ async fn steps(
     report: &mut Report,
     which: &Which,
 ) -> Outcome<Option<Fetched>> {
-    report
-        .step(Step::Network, super::run::store_reachable(job))
-        .await?;
+    report.step(Step::Network, super::reach::store(job)).await?;
     if app.options.dry_run {
-        let chosen = report.step(Step::Fetch, choose(job, which)).await?;
-        job.run.notes.plan(describe(&chosen));
-        plan_space(job, chosen.archive.bytes)?;
+        let looking = look_ahead(job, which, Purpose::Fetch);
+        let found = report.step(Step::Fetch, looking).await?;
+        job.run.notes.plan(found.describe());
+        if let Found::Chosen(chosen) = found {
+            plan_space(job, chosen.archive.bytes)?;
+        }
         return Ok(None);
     }
     let fetched = report
         .step(Step::Fetch, async {
-            let chosen = choose(job, which).await?;
-            space(job, chosen.archive.bytes)?;
-            download(chosen, job).await
+            let looked = look(job, which, Purpose::Fetch).await?;
+            match wait(job, which, Purpose::Fetch, looked).await? {
+                Found::Chosen(chosen) => {
+                    space(job, chosen.archive.bytes)?;
+                    download(*chosen, job).await.map(Some)
+                }
+                Found::Unchanged(..) => Ok(None),
+            }
         })
         .await?;
+    let Some(fetched) = fetched else {
+        return Ok(None);
+    };
     prune(job, job.restore.keep_archives.max(1), Some(&fetched.path));
     Ok(Some(fetched))
 }
@@ -93,71 +104,36 @@ pub fn describe(chosen: &Chosen) -> Vec<String> {
     let Chosen {
         archive, contents, ..
     } = chosen;
-    let age = Timestamp::now()
-        .duration_since(archive.modified)
-        .unsigned_abs();
     let mut lines = vec![
-        format!(
-            "archive   {} ({}, {} old)",
-            shown(&archive.name),
-            format_bytes(archive.bytes),
-            format_duration(age)
-        ),
+        describe_archive(archive),
         format!("          from {}", chosen.store.location()),
     ];
     lines.extend(contents.in_words());
     lines
 }
 
-/// Finds the archive to take and looks into it over the wire: end record, directory, gate, the dump's table of contents.
-pub async fn choose(job: &Job<'_>, which: &Which) -> Outcome<Chosen> {
-    patiently(job, async || look_for(job, which).await).await
+/// `archive   erp.zip (1.2 GiB, 6 h old)`.
+fn describe_archive(archive: &Listed) -> String {
+    let age = Timestamp::now()
+        .duration_since(archive.time())
+        .unsigned_abs();
+    format!(
+        "archive   {} ({}, {} old)",
+        shown(&archive.name),
+        format_bytes(archive.bytes),
+        format_duration(age)
+    )
 }
 
-async fn look_for(job: &Job<'_>, which: &Which) -> Outcome<Chosen> {
-    let (mut store, listing) = listed(job).await?;
-    let wish = Wish {
-        archive: which.archive.clone(),
-        accept_stale: which.accept.contains(&Accept::Stale),
-        accept_rejected: which.accept.contains(&Accept::Rejected),
-    };
-    let looking = || format!("look for an archive in {}", store.location());
-    let archive = choose::candidate(&listing, job.restore, &wish).context(looking())?;
-    note(job, &archive);
-    let earlier = Earlier::from_history(&job.history());
-    let judged = choose::judge(
-        &archive,
-        &listing,
-        job.restore,
-        (&wish, &earlier),
-        Timestamp::now(),
-    );
-    for warning in judged.context(looking())? {
-        job.run.notes.warn(warning);
+/// What the report says of an archive, whatever is found about it later.
+pub fn facts_of(archive: &Listed, sha256: Option<String>) -> ArchiveFacts {
+    ArchiveFacts {
+        name: archive.name.clone(),
+        bytes: archive.bytes,
+        modified: Some(archive.modified),
+        dated: archive.dated,
+        sha256,
     }
-    settled(job, &mut *store, &archive).await?;
-    let contents = peek(job, &mut *store, &archive).await?;
-    job.run.notes.dump(contents.facts());
-    Ok(Chosen {
-        store,
-        archive,
-        contents,
-    })
-}
-
-/// From now on the report names the archive, whatever is found about it.
-fn note(job: &Job<'_>, archive: &Listed) {
-    let Listed {
-        name,
-        bytes,
-        modified,
-    } = archive.clone();
-    job.run.notes.archive(ArchiveFacts {
-        name,
-        bytes,
-        modified: Some(modified),
-        sha256: None,
-    });
 }
 
 /// Tries again, within bounds, what the network has broken.
@@ -200,18 +176,21 @@ fn credentials(job: &Job<'_>) -> Credentials {
     }
 }
 
-/// An archive that still changes is not taken: its size and time must stay the same for `settle`.
-async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<()> {
-    let before = open(store, archive).await?;
-    unchanged(archive, &before)?;
-    drop(before);
-    job.run.progress.note(&format!(
-        "watching `{}` for {}",
-        shown(&archive.name),
-        format_duration(job.restore.settle)
-    ));
-    tokio::time::sleep(job.restore.settle).await;
-    unchanged(archive, &open(store, archive).await?)
+/// An archive that still changes is not taken: its size and time must stay the same for `settle`. It is opened by its name
+/// each time, so that one that was put in its place is seen, and as it was opened last it is looked into.
+async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
+    if !job.restore.settle.is_zero() {
+        unchanged(archive, &open(store, archive).await?)?;
+        job.run.progress.note(&format!(
+            "watching `{}` for {}",
+            shown(&archive.name),
+            format_duration(job.restore.settle)
+        ));
+        tokio::time::sleep(job.restore.settle).await;
+    }
+    let opened = open(store, archive).await?;
+    unchanged(archive, &opened)?;
+    Ok(opened)
 }
 
 async fn open(store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
@@ -238,9 +217,7 @@ fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
 }
 
 /// The archive's end record, its directory and the head of its dump, read where the archive lies.
-async fn peek(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Contents> {
-    let opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
+async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Contents> {
     let (bytes, restore, run) = (opened.bytes, job.restore.clone(), job.run.clone());
     let read = tokio::task::spawn_blocking(move || {
         let reader = SyncIoBridge::new(opened.file);

@@ -3,13 +3,12 @@
 //! Explicitly chosen and second best: objects that the dump doesn't have stay, checks come too late, and there is no undo.
 
 use super::hooks;
-use super::restore::{Held, login, lost_on_the_way, still_held, suits};
+use super::restore::{Held, Suited, login, lost_on_the_way, make_roles, still_held, suits};
 use super::unzip::Unpacked;
 use super::{Job, open_duties};
 use crate::database::connection::{self, Login};
 use crate::database::in_place::{self, Mark};
-use crate::database::load::{self, Input, Load, Loaded};
-use crate::database::tools::Tool;
+use crate::database::load::{self, Input, Load, Loaded, Select};
 use crate::database::{checks, scratch};
 use crate::journal::Created;
 use crate::report::{Report, Step};
@@ -39,18 +38,24 @@ async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Vec<Str
     unpacked.on_disk.wait().await?;
     let held = still_held(held, job).await?;
     let name = held.target.live.name.clone();
-    let tool = suits(&held, &unpacked.toc, job).await?;
+    let suited = suits(&held, &unpacked.toc, job).await?;
+    make_roles(&held, &suited, job).await?;
     let names = hooks::Names {
         database: name.clone(),
         scratch: String::new(),
     };
-    let loaded = hooks::around(&names, job, over_live(&tool, &name, unpacked, job)).await;
+    let loaded = hooks::around(&names, job, over_live(&suited, &name, unpacked, job)).await;
     held.session.close().await;
     loaded.map(|(_, after)| after)
 }
 
 /// The load itself; after a failure the live database is asked whether anything was committed.
-async fn over_live(tool: &Tool, name: &str, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Loaded> {
+async fn over_live(
+    suited: &Suited,
+    name: &str,
+    unpacked: &Unpacked,
+    job: &Job<'_>,
+) -> Outcome<Loaded> {
     let login = login(job);
     let session = connection::connect(&login, name).await?;
     let before = in_place::mark(&session).await?;
@@ -63,7 +68,7 @@ async fn over_live(tool: &Tool, name: &str, unpacked: &Unpacked, job: &Job<'_>) 
     journal
         .will_create(begun.clone())
         .judge(Verdict::Local, "write the journal")?;
-    let loaded = match one_transaction(tool, &login, name, unpacked, job).await {
+    let loaded = match one_transaction(suited, &login, name, unpacked, job).await {
         Ok(loaded) => Ok(loaded),
         Err(failed) => {
             let unchanged = unchanged(&login, name, &before, job).await;
@@ -80,20 +85,24 @@ async fn over_live(tool: &Tool, name: &str, unpacked: &Unpacked, job: &Job<'_>) 
 }
 
 async fn one_transaction(
-    tool: &Tool,
+    suited: &Suited,
     login: &Login,
     name: &str,
     unpacked: &Unpacked,
     job: &Job<'_>,
 ) -> Outcome<Loaded> {
     let plan = Load {
-        tool,
+        tool: &suited.tool,
         login,
         target: name,
         input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: 1,
         in_place: true,
+        select: Some(Select {
+            toc: &unpacked.toc,
+            selection: &suited.selection,
+        }),
         stall: job.restore.stall,
     };
     let loading = load::load(plan, &job.run);

@@ -17,9 +17,8 @@ use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 /// Names the run that died last, and removes what dead runs of this job have left.
 pub async fn clean(job: &Job<'_>, order: Order) {
-    let history = job.history();
-    let earlier = history
-        .iter()
+    let earlier = job
+        .newest_first()
         .find(|record| record.run != job.run.id.as_str());
     if let Some(dead) = earlier.filter(|record| record.verdict.is_none()) {
         let step = dead.steps.iter().find(|step| step.verdict.is_none());

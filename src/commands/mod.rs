@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod list;
 pub mod notify;
 pub mod previous;
+pub mod reach;
 pub mod restore;
 pub mod run;
 pub mod stream;
@@ -91,13 +92,19 @@ impl Job<'_> {
 
     /// Earlier runs of this job, newest first; unreadable history is told and taken as none.
     pub fn history(&self) -> Vec<Record> {
-        report::history(self.state_dir(), &self.restore.name).unwrap_or_else(|error| {
+        self.newest_first().collect()
+    }
+
+    /// Like [`Self::history`], each report read when its turn comes.
+    pub fn newest_first(&self) -> impl Iterator<Item = Record> {
+        let listed = report::newest_first(self.state_dir(), &self.restore.name);
+        let listed = listed.inspect_err(|error| {
             self.run.notes.warn(format!(
                 "read the earlier reports in {}: {error}",
                 self.state_dir().display()
             ));
-            Vec::new()
-        })
+        });
+        listed.into_iter().flatten()
     }
 }
 
@@ -276,14 +283,14 @@ fn active(app: &App, restore: &Restore, holder: Option<Holder>) -> Failed {
     .hint(format!("wait for it, or end it in order with `kill {pid}`"))
 }
 
-/// A run that holds its lock for six times the longest pause it may make is worth a mail.
+/// A run that holds its lock for six times the longest pause it may make, beside its wait for an archive, is worth a mail.
 fn is_overdue(app: &App, restore: &Restore) -> bool {
     let holder = lock::held(&app.config.state_dir, &restore.name).flatten();
     holder.is_some_and(|holder| {
         let age = Timestamp::now()
             .duration_since(holder.started)
             .unsigned_abs();
-        age > restore.stall * 6
+        age > restore.wait_for.saturating_add(restore.stall * 6)
     })
 }
 

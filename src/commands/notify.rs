@@ -82,14 +82,17 @@ fn undelivered(notified: &[Notified]) -> Vec<String> {
 
 /// The earlier reports of this job that somebody is still without, oldest first.
 fn kept(app: &App, present: &Record) -> Vec<Record> {
-    let history = report::history(&app.config.state_dir, &present.job).unwrap_or_default();
     let is_kept = |record: &Record| {
         record.run != present.run
             && record.verdict.is_some()
             && record.notified.iter().any(|notified| !notified.ok)
-            && present.started.duration_since(record.started) < KEPT_FOR
     };
-    let mut kept: Vec<Record> = history.into_iter().filter(is_kept).take(KEPT).collect();
+    let is_recent = |record: &Record| present.started.duration_since(record.started) < KEPT_FOR;
+    let mut kept: Vec<Record> = history(app, &present.job)
+        .take_while(is_recent)
+        .filter(is_kept)
+        .take(KEPT)
+        .collect();
     kept.reverse();
     kept
 }
@@ -188,13 +191,17 @@ fn run_log(app: &App, record: &Record) -> Option<String> {
     Some(String::from_utf8_lossy(&log).into_owned())
 }
 
+/// Earlier reports of a job, newest first, each read when its turn comes; none where they can't be listed.
+fn history(app: &App, job: &str) -> impl Iterator<Item = Record> {
+    let listed = report::newest_first(&app.config.state_dir, job);
+    listed.into_iter().flatten()
+}
+
 /// How the last finished run of the same command ended, for `on = "change"`.
 fn last_verdict(app: &App, record: &Record) -> Option<Verdict> {
-    let history = report::history(&app.config.state_dir, &record.job).unwrap_or_default();
-    let mut before = history
-        .iter()
-        .filter(|other| other.run != record.run && other.command == record.command);
-    before.find_map(|other| other.verdict)
+    history(app, &record.job)
+        .filter(|other| other.run != record.run && other.command == record.command)
+        .find_map(|other| other.verdict)
 }
 
 /// `backupctl notify [JOB]`: the last run's report again, or a test message.
@@ -250,10 +257,8 @@ async fn send_test(app: &App, email: &Email) -> Outcome<Vec<Notified>> {
 }
 
 fn last_run(app: &App, restore: &Restore) -> Outcome<Record> {
-    let history = report::history(&app.config.state_dir, &restore.name).unwrap_or_default();
     let told = ["run", "restore", "undo", "drill"];
-    history
-        .into_iter()
+    history(app, &restore.name)
         .find(|record| told.contains(&record.command.as_str()))
         .ok_or_else(|| {
             Failed::new(

@@ -3,22 +3,25 @@
 //! Up to the swap nothing touches the live database; after any failure before it the scratch database is dropped by the
 //! run's clean-up, and the live one is what it was.
 
+mod contents;
 mod plan;
 
 use std::path::Path;
 
-pub use self::plan::{plan, sessions_in_words, suits};
+pub use self::plan::{Suited, plan, sessions_in_words, suits};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
-use crate::config::{Method, Restore};
+use crate::config::{Method, Owner, Restore};
+use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
 use crate::database::checks;
 use crate::database::connection::{self, Login, Session};
-use crate::database::dump::Toc;
-use crate::database::load::{self, Input, Load};
+use crate::database::dump::{Selection, Toc};
+use crate::database::load::{self, Input, Load, Select};
 use crate::database::preflight::{self, Target};
+use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
-use crate::database::tools::Tool;
+use crate::escape::quoted;
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -45,7 +48,7 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
     };
     perform(app, restore, order, async |job, report| {
         let reached = async {
-            super::run::database_reachable(job).await?;
+            super::reach::database(job).await?;
             if app.options.dry_run {
                 could_hold(job).await
             } else {
@@ -166,11 +169,28 @@ async fn plan_file(job: &Job<'_>, file: Option<&Path>, held: &Held) -> Outcome<(
 /// Loads the dump into a scratch database and proves that what its table of contents lists is there.
 pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Restored> {
     let login = login(job);
-    let tool = suits(&held, &unpacked.toc, job).await?;
-    let loaded = into_scratch(&login, &held.target, &tool, unpacked, job).await;
+    let suited = suits(&held, &unpacked.toc, job).await?;
+    make_roles(&held, &suited, job).await?;
+    let loaded = into_scratch(&login, &held.target, &suited, unpacked, job).await;
     let scratch = loaded.map_err(lost_on_the_way)?;
     unpacked.on_disk.wait().await?;
     Ok(Restored { scratch, held })
+}
+
+/// Creates the roles that are missing, where the configuration says so.
+pub async fn make_roles(held: &Held, suited: &Suited, job: &Job<'_>) -> Outcome<()> {
+    if !job.restore.contents.creates_roles {
+        return Ok(());
+    }
+    let made = roles::create(&held.session, &held.target, &suited.needs).await?;
+    if !made.is_empty() {
+        let names: Vec<String> = made.iter().map(|role| quoted(role)).collect();
+        job.run.notes.warn(format!(
+            "roles were created, without login, password and membership, and stay whatever becomes of this run: {}",
+            names.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Once the load has begun, a server that goes away has made the restore fail; trying again is another run.
@@ -185,23 +205,28 @@ pub fn lost_on_the_way(failed: Failed) -> Failed {
 async fn into_scratch(
     login: &Login,
     target: &Target,
-    tool: &Tool,
+    suited: &Suited,
     unpacked: &Unpacked,
     job: &Job<'_>,
 ) -> Outcome<Scratch> {
     let scratch = empty_scratch(login, target, &unpacked.toc, job).await?;
     let plan = Load {
-        tool,
+        tool: &suited.tool,
         login,
         target: &scratch.name,
         input: Input::File(&unpacked.path),
         format: unpacked.toc.header.format,
         jobs: job.restore.jobs,
         in_place: false,
+        select: Some(Select {
+            toc: &unpacked.toc,
+            selection: &suited.selection,
+        }),
         stall: job.restore.stall,
     };
     load::load(plan, &job.run).await?;
-    prove(login, &scratch, &unpacked.toc, job).await?;
+    let promised = promised(&unpacked.toc, &suited.selection);
+    prove(login, &scratch, &promised, job).await?;
     Ok(scratch)
 }
 
@@ -217,26 +242,42 @@ pub async fn empty_scratch(
     } else {
         PublicSchema::Template
     };
-    let scratch = scratch::create(login, target, &job.run, public).await?;
+    let scratch = scratch::create(login, &made_for(target, job), &job.run, public).await?;
     job.run
         .progress
         .note(&format!("loading into {}", scratch.name));
     Ok(scratch)
 }
 
+/// The role that makes everything must be allowed to; the swap gives the database to live's owner.
+fn made_for(target: &Target, job: &Job<'_>) -> Target {
+    let mut target = target.clone();
+    if let Owner::Role(name) = &job.restore.contents.owner {
+        target.live.owner.clone_from(name);
+    }
+    target
+}
+
 /// That what the table of contents lists is in the loaded database, which is then analyzed.
-pub async fn prove(login: &Login, scratch: &Scratch, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
+pub async fn prove(
+    login: &Login,
+    scratch: &Scratch,
+    promised: &[Promised],
+    job: &Job<'_>,
+) -> Outcome<()> {
     let session = connection::connect(login, &scratch.name).await?;
-    let counted = catalog::compare(&session, &promised(toc)).await?;
+    let counted = catalog::compare(&session, promised).await?;
     job.run.progress.note("gathering statistics");
-    catalog::analyze(login, &scratch.name, job.restore.stall).await?;
+    analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
     job.run.notes.message(counted.to_string());
     session.close().await;
     Ok(())
 }
 
-fn promised(toc: &Toc) -> Vec<Promised> {
-    let listed = toc.entries.iter().map(|entry| Promised {
+/// What the table of contents lists and is not left out.
+pub fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
+    let taken = toc.entries.iter().filter(|entry| selection.takes(entry));
+    let listed = taken.map(|entry| Promised {
         kind: entry.kind.to_string(),
         schema: (!entry.namespace.is_empty()).then(|| entry.namespace.to_string()),
         name: entry.tag.to_string(),

@@ -12,15 +12,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::fetch::{self, Arriving, Chosen, Feed, feed};
-use super::restore::{self, Held, Restored, lost_on_the_way};
+use super::restore::{self, Held, Restored, Suited, lost_on_the_way};
 use super::{Job, unzip};
 use crate::archive::Found;
-use crate::cli::Which;
 use crate::database::connection::Login;
 use crate::database::dump::{Format, Walk};
-use crate::database::load::{self, Feeder, Input, Load, Loaded, Pulse};
+use crate::database::load::{self, Feeder, Input, Load, Loaded, Pulse, Select};
 use crate::database::scratch::Scratch;
-use crate::database::tools::Tool;
 use crate::escape::shown;
 use crate::report::DumpFacts;
 use crate::run::Run;
@@ -33,29 +31,29 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 /// An archive that can be streamed, and what loads it.
 pub struct Ready {
     chosen: Chosen,
-    tool: Tool,
+    suited: Suited,
 }
 
-/// The newest archive. What would make the restore fail is found before anything is loaded.
-pub async fn ready(job: &Job<'_>, which: &Which, held: &Held) -> Outcome<Ready> {
-    let chosen = fetch::choose(job, which).await?;
-    let tool = restore::suits(held, &chosen.contents.toc, job).await?;
+/// An archive that nothing speaks against, and how it will be restored.
+pub fn ready(chosen: Chosen, suited: Suited, job: &Job<'_>) -> Ready {
     job.run
         .notes
         .message("looked into; it is streamed into pg_restore");
-    Ok(Ready { chosen, tool })
+    Ready { chosen, suited }
 }
 
 /// Fetches, unpacks and loads at the same time, and proves all of it.
 pub async fn load(held: Held, ready: Ready, job: &Job<'_>) -> Outcome<Restored> {
-    let Ready { chosen, tool } = ready;
+    let Ready { chosen, suited } = ready;
     let login = restore::login(job);
     let contents = chosen.contents.clone();
+    restore::make_roles(&held, &suited, job).await?;
     let scratch = restore::empty_scratch(&login, &held.target, &contents.toc, job).await;
     let scratch = scratch.map_err(lost_on_the_way)?;
-    let bytes = through_a_pipe(chosen, (&tool, &login, &scratch), job).await?;
+    let bytes = through_a_pipe(chosen, (&suited, &login, &scratch), job).await?;
     let rate = job.run.notes.lock().message.take().unwrap_or_default();
-    let proven = restore::prove(&login, &scratch, &contents.toc, job).await;
+    let promised = restore::promised(&contents.toc, &suited.selection);
+    let proven = restore::prove(&login, &scratch, &promised, job).await;
     proven.map_err(lost_on_the_way)?;
     job.run.notes.dump(DumpFacts {
         bytes,
@@ -70,19 +68,23 @@ pub async fn load(held: Held, ready: Ready, job: &Job<'_>) -> Outcome<Restored> 
 /// Both ends at once; the length of what was unpacked and loaded.
 async fn through_a_pipe(
     chosen: Chosen,
-    (tool, login, scratch): (&Tool, &Login, &Scratch),
+    (suited, login, scratch): (&Suited, &Login, &Scratch),
     job: &Job<'_>,
 ) -> Outcome<u64> {
     let (feeder, pipe) = load::pipe().judge(Verdict::Local, "make a pipe")?;
-    let format = chosen.contents.toc.header.format;
+    let toc = chosen.contents.toc.clone();
     let plan = Load {
-        tool,
+        tool: &suited.tool,
         login,
         target: &scratch.name,
         input: Input::Pipe(pipe),
-        format,
+        format: toc.header.format,
         jobs: 1,
         in_place: false,
+        select: Some(Select {
+            toc: &toc,
+            selection: &suited.selection,
+        }),
         stall: job.restore.stall,
     };
     let mut loading = pin!(load::load(plan, &job.run));

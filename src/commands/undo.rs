@@ -51,7 +51,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
 }
 
 async fn plan(job: &Job<'_>) -> Outcome<(Session, UndoPlan)> {
-    super::run::database_reachable(job).await?;
+    super::reach::database(job).await?;
     let (session, target) = look(job).await?;
     let plan = swap::plan_undo(&session, &target.live.name, &job.run.id).await?;
     if plan.missing_rights.is_empty() {

@@ -106,6 +106,7 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
         name,
         bytes: meta.len(),
         modified,
+        dated: None,
         sha256: Some(sha256),
     };
     job.run.notes.archive(facts.clone());

@@ -11,6 +11,7 @@ use super::nearest::nearest;
 use super::notify::notify;
 use super::restores::restores;
 use super::section::{Problems, Section};
+use super::session::session;
 use super::{Config, Local, Log, Network, Postgres, SecretFiles, Sftp, SslMode, Store, StoreKind};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
@@ -366,6 +367,7 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
             .unwrap_or_else(|| "postgres".to_owned()),
         bin_dir: section.file("bin_dir"),
         system_identifier: section.scalar("system_identifier"),
+        session: session(&mut section),
     };
     section.only("create", "false");
     if postgres.sslcert.is_some() != postgres.sslkey.is_some() {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use globset::Glob;
 
+use super::choosing;
+use super::contents::contents;
 use super::read::named;
 use super::section::Section;
 use super::units::{parse_duration, parse_size};
@@ -29,9 +31,13 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         name: name.to_owned(),
         from: section.required_text("from", "office"),
         pattern: pattern(&mut section),
+        ignore_case: section.flag("ignore_case", false),
+        newest_by: choosing::newest_by(&mut section),
         max_age: max_age(&mut section),
         min_size: min_size(&mut section),
         settle: section.duration("settle", Duration::from_secs(5)),
+        wait_for: section.duration("wait_for", Duration::ZERO),
+        unchanged: choosing::unchanged(&mut section),
         keep_archives: count(&mut section, "keep_archives", if stream { 0 } else { 2 }),
         dump: glob(&mut section, "dump"),
         max_unpacked: section.size("max_unpacked", 200 << 30),
@@ -43,6 +49,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         ),
         jobs: jobs(&mut section, stream),
         stream,
+        contents: contents(&mut section),
         stall: section.duration("stall", 10 * MINUTE),
         sessions: section.choice("sessions", &sessions, Sessions::Terminate),
         sessions_timeout: section.duration("sessions_timeout", Duration::from_secs(30)),
@@ -64,15 +71,6 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
 
 /// Settings of the contract of which only the default is there yet.
 fn not_yet(section: &mut Section<'_>) {
-    section.only("newest_by", "\"modified\"");
-    section.only("ignore_case", "false");
-    section.only("wait_for", "\"0s\"");
-    section.only("unchanged", "\"restore\"");
-    section.only("owner", "\"keep\"");
-    section.only("privileges", "\"keep\"");
-    section.only("tablespaces", "\"keep\"");
-    section.only("missing_roles", "\"refuse\"");
-    section.only("skip", "[]");
     section.only("after_load", "[]");
     section.only("drop_previous", "\"after-swap\"");
     section.only("swap", "\"now\"");

@@ -351,17 +351,24 @@ impl<'a> Section<'a> {
 
     /// `text`, a whole or a decimal number, as text and number.
     pub fn scalar(&mut self, key: &'static str) -> Option<String> {
-        let value = self.value(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => Some(text.to_string()),
-            DeValue::Boolean(flag) => Some(if *flag { "t" } else { "f" }.to_owned()),
-            DeValue::Integer(number) => Some(number.to_string()),
-            DeValue::Float(number) => Some(number.as_str().to_owned()),
-            other => {
-                self.wrong_type(key, other, "a number or a string");
-                None
+        let value = self.value(key)?.get_ref();
+        let text = scalar_text(value);
+        if text.is_none() {
+            self.wrong_type(key, value, "a number or a string");
+        }
+        text
+    }
+
+    /// Everything in this table, whatever its name, as text.
+    pub fn scalars(&self, wanted: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for (name, value) in self.table {
+            match scalar_text(value.get_ref()) {
+                Some(text) => found.push((name.get_ref().to_string(), text)),
+                None => self.wrong_type(name.get_ref(), value.get_ref(), wanted),
             }
         }
+        found
     }
 
     pub fn decimal(&mut self, key: &'static str) -> Option<f64> {
@@ -460,6 +467,16 @@ impl<'a> Section<'a> {
                 format!("{}: unknown setting{hint}", self.path_of(key)),
             );
         }
+    }
+}
+
+fn scalar_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Boolean(flag) => Some(if *flag { "t" } else { "f" }.to_owned()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        _ => None,
     }
 }
 

@@ -1,22 +1,16 @@
-//! After the load: what the dump's table of contents promised must be in the scratch database, usable, and known to the planner.
+//! After the load: what the dump's table of contents promised must be in the scratch database, and usable.
 //!
 //! pg_restore's exit status doesn't say so: it has gone on after errors before.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
-use super::connection::{Login, Session, column, connect};
+use super::connection::{Session, column};
 use crate::escape::shown;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 /// Missing objects that a message names.
 const NAMED: usize = 10;
-/// No ANALYZE takes longer; the stall ends it long before, unless it goes on.
-const ANALYZE_DEADLINE: Duration = Duration::from_hours(24);
-const POLL: Duration = Duration::from_secs(1);
 
 /// An entry of the table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,57 +242,5 @@ impl Counted {
             "schema" => &mut self.schemas,
             _ => &mut self.others,
         }
-    }
-}
-
-/// Gives the planner its statistics, which a dump doesn't carry: without them a database is live and unusably slow.
-///
-/// # Errors
-/// `failed`: it made no progress for `stall`; else as the server says.
-pub async fn analyze(login: &Login, database: &str, stall: Duration) -> Outcome<()> {
-    let worker = connect(login, database)
-        .await?
-        .with_deadline(ANALYZE_DEADLINE);
-    let watch = connect(login, database).await?;
-    let outcome = tokio::select! {
-        outcome = worker.batch("ANALYZE") => outcome,
-        stalled = stalled(&watch, worker.pid(), stall) => Err(stalled),
-    };
-    watch.close().await;
-    if outcome.is_ok() {
-        worker.close().await;
-    }
-    outcome.context(format!(
-        "analyze the scratch database `{}`",
-        shown(database)
-    ))
-}
-
-/// Ends only when the backend `pid` has not moved for `stall`, or can't be watched any more.
-async fn stalled(watch: &Session, pid: i32, stall: Duration) -> Failed {
-    // The table and how far it is in it; between two tables, the statement's locks and waits.
-    let sql = "SELECT concat_ws(' ', p.relid, p.phase, p.sample_blks_scanned, p.ext_stats_computed, p.child_tables_done,
-                      (SELECT sum(analyze_count) FROM pg_stat_user_tables)),
-                      coalesce(array_to_string(pg_blocking_pids($1), ', '), '')
-               FROM (SELECT 1) one LEFT JOIN pg_stat_progress_analyze p ON p.pid = $1";
-    let (mut last, mut since) = (String::new(), Instant::now());
-    loop {
-        let row = match watch.query_one(sql, &[&pid]).await {
-            Ok(row) => row,
-            Err(failed) => return failed,
-        };
-        let seen = column::<String>(&row, 0).unwrap_or_default();
-        if seen != last {
-            (last, since) = (seen, Instant::now());
-        } else if since.elapsed() > stall {
-            let blockers: String = column(&row, 1).unwrap_or_default();
-            let by = if blockers.is_empty() {
-                String::new()
-            } else {
-                format!(", blocked by backend {blockers}")
-            };
-            return Failed::new(Verdict::Failed, format!("no progress within {stall:?}{by}"));
-        }
-        sleep(POLL.min(stall / 4)).await;
     }
 }

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Config, Connection, NoTls, Socket};
 
+use super::pooler;
+use super::quote::startup_option;
 pub use super::quote::{quote_identifier, quote_literal};
 pub use super::session::{Session, column};
 use super::sqlstate::judge;
@@ -41,6 +43,25 @@ impl Login {
         format!("database `{}` on {host}:{port}", said(database))
     }
 
+    /// What the sessions that load and analyze start with.
+    ///
+    /// They don't wait for the disk, since nothing depends on them before the swap, whose own commit does, and WAL is
+    /// flushed in order. Where they are `live` already, only the server decides that.
+    #[must_use]
+    pub fn options(&self, live: bool) -> String {
+        const WAITING: &str = "synchronous_commit";
+        let mut options = String::new();
+        if !live {
+            options.push_str(&startup_option(WAITING, "off"));
+        }
+        for (name, value) in &self.settings.session {
+            if !(live && name.eq_ignore_ascii_case(WAITING)) {
+                options.push_str(&startup_option(name, value));
+            }
+        }
+        options.trim_start().to_owned()
+    }
+
     /// A session with the maintenance database.
     ///
     /// # Errors
@@ -55,8 +76,16 @@ impl Login {
 /// # Errors
 /// `network`, `refused` or `config`, with the server and the database named.
 pub async fn connect(login: &Login, database: &str) -> Outcome<Session> {
+    connect_with(login, database, "").await
+}
+
+/// As [`connect`], with options for the server at the session's start: [`Login::options`].
+///
+/// # Errors
+/// As [`connect`], and as the server says of the options.
+pub async fn connect_with(login: &Login, database: &str, options: &str) -> Outcome<Session> {
     let target = login.target(database);
-    let session = open(login, database)
+    let session = open(login, database, options)
         .await
         .context(format!("connect to {target}"))?;
     session
@@ -65,12 +94,15 @@ pub async fn connect(login: &Login, database: &str) -> Outcome<Session> {
         .context(format!("connect to {target}"))
 }
 
-async fn open(login: &Login, database: &str) -> Outcome<Session> {
+async fn open(login: &Login, database: &str, options: &str) -> Outcome<Session> {
     let attempts = tls::attempts(&login.settings)?;
     let mut last = Failed::new(Verdict::Network, "the host name has no address")
         .hint("check `host` of this database, and the resolver");
     for place in places(login).await? {
-        let config = connection_config(login, database, place);
+        let mut config = connection_config(login, database, place);
+        if !options.is_empty() {
+            config.options(options);
+        }
         match enter(&config, &attempts, login.timeout).await {
             Err(failed) if failed.verdict == Verdict::Network => last = failed,
             other => return other,
@@ -144,6 +176,11 @@ async fn enter(config: &Config, attempts: &[Attempt], patience: Duration) -> Out
         match timeout(patience, attempt_one(config, attempt)).await {
             Err(_) => return Err(silent()),
             Ok(Ok(session)) => return Ok(session),
+            Ok(Err(error)) if pooler::refused(&error) => {
+                let unmarked = timeout(patience, unmarked(config, attempt)).await;
+                let session = unmarked.ok().and_then(Result::ok);
+                return Err(pooler::instead_of_the_server(session.as_ref()).await);
+            }
             Ok(Err(error)) if attempts.peek().is_some() && tls::another_way_may_help(&error) => {
                 tracing::debug!(%error, "connecting in the other way that sslmode allows");
             }
@@ -153,6 +190,13 @@ async fn enter(config: &Config, attempts: &[Attempt], patience: Duration) -> Out
 }
 
 async fn attempt_one(config: &Config, attempt: &Attempt) -> Result<Session, tokio_postgres::Error> {
+    let mut config = config.clone();
+    let options = config.get_options().unwrap_or_default();
+    config.options(format!("{} {options}", pooler::MARK));
+    unmarked(&config, attempt).await
+}
+
+async fn unmarked(config: &Config, attempt: &Attempt) -> Result<Session, tokio_postgres::Error> {
     let mut config = config.clone();
     config.ssl_mode(attempt.mode);
     if let Some(connector) = &attempt.connector {

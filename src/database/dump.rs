@@ -5,16 +5,21 @@
 
 mod header;
 mod kind;
+mod raw;
 mod reader;
 mod roles;
+mod selection;
 pub mod tar;
 mod tar_walk;
 mod toc;
+mod traits;
 
 pub use header::{Format, Header, PgVersion};
 pub use kind::{Kind, looks_like_dump, what_is_it};
+pub use selection::{LeftOut, Selection};
 pub use tar_walk::Walk;
-pub use toc::{Entry, Toc};
+pub use toc::{Entry, LargeObjects, Toc};
+pub use traits::Traits;
 
 /// How many first bytes [`looks_like_dump`] and [`what_is_it`] want to see.
 pub const HEAD_BYTES: usize = 4096;

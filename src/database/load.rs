@@ -4,6 +4,7 @@
 
 mod command;
 mod input;
+mod list;
 mod watchdog;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use crate::process::{Child, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
 pub use input::{Feeder, Input, Pipe, Pulse, pipe};
+pub use list::Select;
 use watchdog::{Moved, Watchdog};
 
 /// What goes where, and how.
@@ -34,6 +36,8 @@ pub struct Load<'a> {
     pub jobs: u32,
     /// One transaction over the live database, instead of filling an empty one.
     pub in_place: bool,
+    /// Which part of the dump, and for whom; None: all of it, as it is.
+    pub select: Option<Select<'a>>,
     /// No progress for this long ends the load.
     pub stall: Duration,
 }

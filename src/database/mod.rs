@@ -1,5 +1,6 @@
 //! What is restored into: PostgreSQL.
 
+pub mod analyze;
 pub mod catalog;
 pub mod checks;
 pub mod connection;
@@ -7,9 +8,11 @@ pub mod dump;
 pub mod in_place;
 pub mod load;
 pub mod messages;
+mod pooler;
 pub mod preflight;
 pub mod quote;
 mod rights;
+pub mod roles;
 pub mod scratch;
 pub mod session;
 pub mod sqlstate;

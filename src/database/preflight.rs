@@ -2,9 +2,15 @@
 //!
 //! Not answered here, because SQL can't: how much space the server's disks have left.
 
+mod contents;
+mod inventory;
+mod needs;
+
 use std::collections::BTreeSet;
 
-use super::connection::{Session, column, quote_identifier, quote_literal};
+pub use self::inventory::{Inventory, Offered};
+pub use self::needs::{Needs, Thing};
+use super::connection::{Login, Session, column, connect_with, quote_identifier, quote_literal};
 use super::rights;
 use super::scratch::{previous_name, scratch_name};
 pub use super::target::{Live, Server, Target, look};
@@ -16,24 +22,6 @@ use crate::verdict::{Failed, Outcome, Verdict};
 const LONGEST_NAME_BYTES: usize = 63;
 /// Sessions beside pg_restore's: the lock, the watch over the load, the checks.
 const OWN_SESSIONS: i64 = 3;
-
-/// What the dump asks of the server, read from its table of contents and its statements.
-#[derive(Debug, Clone, Default)]
-pub struct Needs {
-    /// Every role that is mentioned: owners, grantees, policies.
-    pub roles: BTreeSet<String>,
-    /// Those of them that objects will belong to.
-    pub owners: BTreeSet<String>,
-    pub extensions: BTreeSet<String>,
-    pub languages: BTreeSet<String>,
-    pub tablespaces: BTreeSet<String>,
-    /// The dump's encoding: `UTF8`.
-    pub encoding: Option<String>,
-    /// Entries that only a superuser can create: `EVENT TRIGGER audit`.
-    pub superuser_only: BTreeSet<String>,
-    /// pg_restore's parallel connections.
-    pub jobs: u32,
-}
 
 /// Sessions of others in the live database, which the swap would end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +50,11 @@ pub async fn suits(
     run: &RunId,
 ) -> Outcome<Vec<String>> {
     let mut problems = Vec::new();
-    roles(session, target, needs, &mut problems).await?;
-    extensions(session, target, needs, &mut problems).await?;
-    tablespaces(session, target, needs, &mut problems).await?;
-    rights::membership(session, target, needs, &mut problems).await?;
+    let found = Inventory::of(session, target, needs).await?;
+    contents::roles(&found, target, needs, &mut problems);
+    contents::extensions(session, &found, target, needs, &mut problems).await?;
+    contents::tablespaces(session, &found, target, needs, &mut problems).await?;
+    rights::membership(session, &found, target, needs, &mut problems).await?;
     rights::settings(session, target, &mut problems).await?;
     replication(session, target, &mut problems).await?;
     encoding(target, needs, &mut problems);
@@ -75,6 +64,37 @@ pub async fn suits(
         warnings(session, target).await
     } else {
         Err(all_of(&problems))
+    }
+}
+
+/// Whether the server takes the settings that the configuration has for the sessions that load and analyze.
+///
+/// # Errors
+/// `config`: it does not, in its own words; else as connecting.
+pub async fn takes_settings(login: &Login) -> Outcome<()> {
+    if login.settings.session.is_empty() {
+        return Ok(());
+    }
+    let database = &login.settings.maintenance_database;
+    match connect_with(login, database, &login.options(false)).await {
+        Ok(session) => {
+            session.close().await;
+            Ok(())
+        }
+        Err(failed) if failed.verdict == Verdict::Network => Err(failed),
+        Err(failed) => {
+            let setting = format!("databases.{}.postgres.session", login.settings.key);
+            let refused = Failed {
+                verdict: Verdict::Config,
+                hint: None,
+                ..failed
+            };
+            Err(refused
+                .hint(format!(
+                    "correct `{setting}`, or ask the server's administrator for the right to set it"
+                ))
+                .context(format!("begin a session with the settings of `{setting}`")))
+        }
     }
 }
 
@@ -97,14 +117,21 @@ pub async fn sessions(session: &Session, live: &str) -> Outcome<Vec<Sessions>> {
         .collect()
 }
 
+/// Remedies in the order of the problems, each once; the second lines of some, which begin with "or", come last.
 fn all_of(problems: &[Problem]) -> Failed {
     let what: Vec<&str> = problems.iter().map(|p| p.what.as_str()).collect();
-    let mut remedies: Vec<&str> = Vec::new();
-    for problem in problems {
-        if !remedies.contains(&problem.remedy.as_str()) {
-            remedies.push(&problem.remedy);
+    let (mut remedies, mut alternatives): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for line in problems.iter().flat_map(|problem| problem.remedy.lines()) {
+        let lines = if line.starts_with("or ") {
+            &mut alternatives
+        } else {
+            &mut remedies
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
+    remedies.extend(alternatives);
     Failed::new(Verdict::Config, what.join("; ")).hint(remedies.join("\n"))
 }
 
@@ -130,125 +157,6 @@ pub(super) async fn missing(
         there.insert(column::<String>(row, 0)?);
     }
     Ok(wanted.difference(&there).cloned().collect())
-}
-
-async fn roles(
-    session: &Session,
-    target: &Target,
-    needs: &Needs,
-    problems: &mut Vec<Problem>,
-) -> Outcome<()> {
-    let wanted = needs.roles.union(&needs.owners).cloned().collect();
-    for role in missing(session, &wanted, "SELECT rolname::text FROM pg_roles").await? {
-        let remedy = if role.starts_with("pg_") {
-            format!(
-                "`{}` comes with a newer PostgreSQL than {}",
-                shown(&role),
-                target.server.version
-            )
-        } else {
-            format!("CREATE ROLE {} NOLOGIN;", quote_identifier(&role))
-        };
-        problem(
-            problems,
-            format!("role `{}` is missing", shown(&role)),
-            remedy,
-        );
-    }
-    Ok(())
-}
-
-async fn extensions(
-    session: &Session,
-    target: &Target,
-    needs: &Needs,
-    problems: &mut Vec<Problem>,
-) -> Outcome<()> {
-    let available = "SELECT name::text FROM pg_available_extensions";
-    for name in missing(session, &needs.extensions, available).await? {
-        problem(
-            problems,
-            format!(
-                "extension `{}` is not installed on the server",
-                shown(&name)
-            ),
-            format!(
-                "install the package with the extension `{}` for PostgreSQL {} on the server",
-                shown(&name),
-                target.server.version_num / 10_000
-            ),
-        );
-    }
-    let present = "SELECT lanname::text FROM pg_language UNION SELECT name::text FROM pg_available_extensions";
-    for name in missing(session, &needs.languages, present).await? {
-        problem(
-            problems,
-            format!("language `{}` is not installed on the server", shown(&name)),
-            format!(
-                "install the procedural language `{}` on the server",
-                shown(&name)
-            ),
-        );
-    }
-    if target.server.superuser {
-        return Ok(());
-    }
-    let untrusted = session
-        .query(
-            "SELECT DISTINCT a.name::text FROM pg_available_extension_versions v
-             JOIN pg_available_extensions a ON a.name = v.name AND a.default_version = v.version
-             WHERE v.superuser AND NOT v.trusted AND a.name <> 'plpgsql'",
-            &[],
-        )
-        .await?;
-    for row in &untrusted {
-        let name: String = column(row, 0)?;
-        if needs.extensions.contains(&name) {
-            rights::superuser_needed(target, &format!("extension `{}`", shown(&name)), problems);
-        }
-    }
-    for what in &needs.superuser_only {
-        rights::superuser_needed(target, &format!("`{}`", shown(what)), problems);
-    }
-    Ok(())
-}
-
-async fn tablespaces(
-    session: &Session,
-    target: &Target,
-    needs: &Needs,
-    problems: &mut Vec<Problem>,
-) -> Outcome<()> {
-    let there = "SELECT spcname::text FROM pg_tablespace";
-    for name in missing(session, &needs.tablespaces, there).await? {
-        problem(
-            problems,
-            format!("tablespace `{}` is missing", shown(&name)),
-            format!(
-                "CREATE TABLESPACE {} LOCATION '/…';  or `tablespaces = \"default\"` in the job",
-                quote_identifier(&name)
-            ),
-        );
-    }
-    let mut used = needs.tablespaces.clone();
-    used.insert(target.live.tablespace.clone());
-    used.remove("pg_default");
-    let usable =
-        "SELECT spcname::text FROM pg_tablespace WHERE has_tablespace_privilege(oid, 'CREATE')";
-    for name in missing(session, &used, usable).await? {
-        if needs.tablespaces.contains(&name) || name == target.live.tablespace {
-            let (space, user) = (
-                quote_identifier(&name),
-                quote_identifier(&target.server.user),
-            );
-            problem(
-                problems,
-                format!("nothing may be created in tablespace `{}`", shown(&name)),
-                format!("GRANT CREATE ON TABLESPACE {space} TO {user};"),
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Logical slots and subscriptions belong to the old database and would go away with it, or keep it from being dropped.

@@ -17,6 +17,19 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
+/// Settings as options of a session's start, the same for libpq's `PGOPTIONS`: ` -c work_mem=64MB`.
+#[must_use]
+pub fn startup_option(name: &str, value: &str) -> String {
+    let mut option = format!(" -c {name}=");
+    for c in value.chars() {
+        if c == '\\' || c.is_ascii_whitespace() {
+            option.push('\\');
+        }
+        option.push(c);
+    }
+    option
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +42,13 @@ mod tests {
         );
         assert_eq!(quote_literal("it's"), "'it''s'");
         assert_eq!(quote_literal(r"\'"), r" E'\\'''");
+    }
+
+    #[test]
+    fn an_option_stays_one_option() {
+        assert_eq!(
+            startup_option("a.b", r"x -c fsync=off \ 'y'"),
+            r" -c a.b=x\ -c\ fsync=off\ \\\ 'y'"
+        );
     }
 }

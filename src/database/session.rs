@@ -12,6 +12,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::pooler::{self, MARKED};
 use super::sqlstate::{judge, judged};
 use crate::escape::said;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -20,6 +21,12 @@ use crate::verdict::{Explain, Failed, Outcome, Verdict};
 const STATEMENT_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a cancelled statement may take to end.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Independence of the defaults that a role or a database may carry.
+const SETTINGS: &str = "SET client_encoding = 'UTF8'; SET search_path = pg_catalog; SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; \
+     SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
+     SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; \
+     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '30s'";
 
 /// One session. Dropped, it cancels what it was still waiting for, and closes.
 pub struct Session {
@@ -85,22 +92,20 @@ impl Session {
 
     /// Makes the session independent of the defaults that a role or a database may carry.
     pub(super) async fn prepare(mut self) -> Outcome<Self> {
-        self.batch(
-            "SET client_encoding = 'UTF8'; SET search_path = pg_catalog; SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; \
-             SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; \
-             SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; \
-             SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '30s'",
-        )
-        .await?;
-        let row = self
-            .query_one(
-                "SELECT current_setting('server_version_num')::int4, pg_backend_pid()",
-                &[],
-            )
-            .await?;
-        let version: i32 = column(&row, 0)?;
-        self.version_num = u32::try_from(version).unwrap_or(0);
-        self.pid = column(&row, 1)?;
+        // Before any SET, which a pooler would hand on to other clients with the server's session; and by the simple
+        // protocol, since it may not keep a prepared statement where it was prepared.
+        let facts =
+            format!("SELECT {MARKED}, current_setting('server_version_num'), pg_backend_pid()");
+        let rows = self.text_rows(&facts).await?;
+        let mut facts = rows.into_iter().next().unwrap_or_default().into_iter();
+        if facts.next().flatten().as_deref() != Some("on") {
+            return Err(pooler::instead_of_the_server(Some(&self)).await);
+        }
+        let mut number = || facts.next().flatten()?.parse::<i32>().ok();
+        let version = number().and_then(|version| u32::try_from(version).ok());
+        self.version_num = version.unwrap_or(0);
+        self.pid = number().unwrap_or(0);
+        self.batch(SETTINGS).await?;
         if self.version_num >= 140_000 {
             // Lets the server notice a client that is gone. A server's platform may not have it, and nothing depends on it.
             let _ = self

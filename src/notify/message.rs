@@ -91,14 +91,14 @@ fn archive(facts: &ArchiveFacts, now: Timestamp) -> String {
         0..1024 => format_bytes(facts.bytes),
         bytes => format!("{} ({bytes} bytes)", format_bytes(bytes)),
     };
-    let modified = facts
-        .modified
-        .map(|time| format!("{}, {}", second(time), age_text(time, now)));
+    let when = |time| format!("{}, {}", second(time), age_text(time, now));
+    let (dated, modified) = (facts.dated.map(when), facts.modified.map(when));
     list(
         "Archive",
         &[
             ("name", Some(escaped(&facts.name))),
             ("size", Some(size)),
+            ("by name", dated),
             ("modified", modified),
             ("SHA-256", facts.sha256.as_deref().map(escaped)),
         ],

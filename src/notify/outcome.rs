@@ -173,7 +173,7 @@ fn backup(record: &Record) -> String {
             .as_ref()
             .map_or("a new one".to_owned(), |dump| escaped(&dump.name));
     };
-    match archive.modified {
+    match archive.dated.or(archive.modified) {
         Some(time) => format!(
             "the backup of {} ({})",
             minute(time),

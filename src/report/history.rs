@@ -45,19 +45,55 @@ pub fn rewrite(state_dir: &Path, record: &Record) -> Outcome<()> {
 /// # Errors
 /// The directory can't be listed.
 pub fn history(state_dir: &Path, job: &str) -> io::Result<Vec<Record>> {
+    Ok(newest_first(state_dir, job)?.collect())
+}
+
+/// Like [`history`], but each report is read only when its turn comes: of a year of them the last few are mostly enough.
+///
+/// # Errors
+/// The directory can't be listed.
+pub fn newest_first(state_dir: &Path, job: &str) -> io::Result<NewestFirst> {
     let listing = match fs::read_dir(directory(state_dir)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
     };
-    let ids = listing
-        .filter_map(|file| RunId::parse(file.ok()?.file_name().to_str()?.strip_suffix(".json")?));
-    let mut records: Vec<Record> = ids
-        .filter_map(|id| read(state_dir, &id))
-        .filter(|record| record.job == job)
+    let listing = listing.into_iter().flatten();
+    let mut ids: Vec<RunId> = listing
+        .filter_map(|file| RunId::parse(file.ok()?.file_name().to_str()?.strip_suffix(".json")?))
         .collect();
-    // Not by id: those of runs that began in the same second have no order.
-    records.sort_by_key(|record| std::cmp::Reverse(record.started));
-    Ok(records)
+    ids.sort();
+    Ok(NewestFirst {
+        state_dir: state_dir.to_owned(),
+        job: job.to_owned(),
+        ids,
+        same_second: Vec::new(),
+    })
+}
+
+/// See [`newest_first`].
+pub struct NewestFirst {
+    state_dir: PathBuf,
+    job: String,
+    /// Not read yet; the newest is the last.
+    ids: Vec<RunId>,
+    /// Runs that began in the same second have no order by their ids: they are read together.
+    same_second: Vec<Record>,
+}
+
+impl Iterator for NewestFirst {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        while self.same_second.is_empty() {
+            let second = self.ids.last()?.second().to_owned();
+            while let Some(id) = self.ids.pop_if(|id| id.second() == second) {
+                let record = read(&self.state_dir, &id).filter(|record| record.job == self.job);
+                self.same_second.extend(record);
+            }
+            self.same_second.sort_by_key(|record| record.started);
+        }
+        self.same_second.pop()
+    }
 }
 
 fn read(state_dir: &Path, id: &RunId) -> Option<Record> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Kind, StoreError};
+use super::{Ahead, Kind, StoreError};
 
 /// Counts bytes as they arrive, below the level at which a read is complete.
 pub type Arrived = Arc<AtomicU64>;
@@ -104,6 +104,12 @@ fn ended_early(position: u64, bytes: u64) -> StoreError {
         format!("the file ended after {position} of {bytes} bytes"),
     )
     .hint("it was cut or replaced while it was read; is somebody still writing it?")
+}
+
+impl<R: Ahead> Ahead for Exact<R> {
+    fn straight_to(&mut self, end: u64) {
+        self.inner.straight_to(end);
+    }
 }
 
 impl<R: AsyncSeek + Unpin> AsyncSeek for Exact<R> {

@@ -128,6 +128,7 @@ fn note(listing: &mut Listing, name: &str, found: &fs::Metadata) {
             name: name.to_owned(),
             bytes: found.len(),
             modified,
+            dated: None,
         }),
     }
 }

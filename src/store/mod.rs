@@ -27,6 +27,16 @@ pub struct Listed {
     pub name: String,
     pub bytes: u64,
     pub modified: Timestamp,
+    /// The time in its name, where a job goes by names; a store doesn't know it.
+    pub dated: Option<Timestamp>,
+}
+
+impl Listed {
+    /// The time that counts: the name's where a job goes by names, else the store's.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.dated.unwrap_or(self.modified)
+    }
 }
 
 /// Something in a store that is never taken for an archive.
@@ -36,6 +46,8 @@ pub struct PassedOver {
     pub name_shown: String,
     /// `a directory`, `a symbolic link`, `its name is not UTF-8` …
     pub why: &'static str,
+    /// A regular file may stand behind it, but under a name that can't be asked for.
+    pub is_unusable_name: bool,
 }
 
 /// What a store holds, in no particular order.
@@ -55,16 +67,31 @@ impl Listing {
     fn pass_over(&mut self, name: &str, why: &'static str) {
         self.passed_over_count += 1;
         if self.passed_over.len() < Self::SHOWN {
-            let name_shown = shown(name);
-            self.passed_over.push(PassedOver { name_shown, why });
+            // The bytes that stood there are not known any more: a mark that is no letter says so in every terminal.
+            let name_shown = shown(name).replace(char::REPLACEMENT_CHARACTER, "\\u{fffd}");
+            let is_unusable_name = unusable_name(name).is_some();
+            self.passed_over.push(PassedOver {
+                name_shown,
+                why,
+                is_unusable_name,
+            });
         }
     }
 }
 
 /// The content of an open archive.
-pub trait File: AsyncRead + AsyncSeek + Send + Unpin {}
+pub trait File: AsyncRead + AsyncSeek + Ahead + Send + Unpin {}
 
-impl<F: AsyncRead + AsyncSeek + Send + Unpin> File for F {}
+impl<F: AsyncRead + AsyncSeek + Ahead + Send + Unpin> File for F {}
+
+/// What a reader can make of a word about what will be read.
+pub trait Ahead {
+    /// Everything from here to the offset `end` will be read, without a seek, and nothing beyond: what reads ahead may ask for
+    /// as much as it dares at once.
+    fn straight_to(&mut self, _end: u64) {}
+}
+
+impl Ahead for tokio::fs::File {}
 
 /// An archive that was opened; size and time are those of the open file, not of its name.
 pub struct Opened {

@@ -8,16 +8,19 @@ mod logins;
 mod read_ahead;
 mod recorded;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use jiff::Timestamp;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as SftpError;
-use russh_sftp::protocol::{File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
+use russh_sftp::protocol::{Attrs, File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
 
+use self::channel::LongestRead;
 use self::connect::Ssh;
 use self::host_key::Seen;
 pub use self::host_key::{Known, Presented, presented_host_key};
@@ -30,25 +33,43 @@ use crate::escape::shown;
 /// An entry count at which a listing is a fault of the server, not a directory.
 const MOST_ENTRIES: usize = 2_000_000;
 
+/// How long the server may take to close a file that nobody waits for.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// Names of a listing that are remembered at most.
+const MOST_REMEMBERED: usize = 10_000;
+
 /// A logged-in SFTP session.
 pub struct SftpStore {
     location: String,
     path: String,
-    /// What the server calls the path, where that differs: for who is confused by a chroot.
-    resolved: Option<String>,
     patience: Duration,
     connection: Arc<Connection>,
+    /// What the last listing called regular files, unless there were too many to remember.
+    listed: HashSet<String>,
 }
 
 /// What open files share with their store, so that they outlive it.
 struct Connection {
-    sftp: RawSftpSession,
+    sftp: Arc<RawSftpSession>,
     ssh: Ssh,
     seen: Arc<Mutex<Seen>>,
     /// Bytes of SFTP that arrived.
     arrived: Arrived,
-    /// The longest read that the server serves at once.
-    longest_read: u32,
+    /// The longest read that the server serves at once. Asked for in the beginning, and awaited where it is needed.
+    longest_read: LongestRead,
+}
+
+/// Closes a file or a directory that nobody waits for: a server allows only so many open ones. Outside of a runtime the
+/// connection's end closes it.
+fn close_later(connection: &Arc<Connection>, handle: String) {
+    let connection = Arc::clone(connection);
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            // Nobody is left who could use the answer.
+            let _ = tokio::time::timeout(CLOSING, connection.sftp.close(handle)).await;
+        });
+    }
 }
 
 /// Connects, checks the host key, logs in and starts SFTP. `name` is the store's, for hints.
@@ -61,15 +82,13 @@ pub async fn open(
     let location = location(sftp);
     let connected = connect(name, sftp, credentials, timeout).await;
     let connection = Arc::new(connected.map_err(|error| error.context(&location))?);
-    let mut store = SftpStore {
+    Ok(SftpStore {
         location,
         path: sftp.path.clone(),
-        resolved: None,
         patience: timeout * 3,
         connection,
-    };
-    store.resolved = store.resolve().await;
-    Ok(store)
+        listed: HashSet::new(),
+    })
 }
 
 async fn connect(
@@ -97,7 +116,8 @@ fn location(sftp: &Sftp) -> String {
 }
 
 impl SftpStore {
-    async fn resolve(&self) -> Option<String> {
+    /// What the server calls the path, where that differs: for who is confused by a chroot.
+    async fn resolved(&self) -> Option<String> {
         let answer = self
             .ask(self.connection.sftp.realpath(self.directory()))
             .await;
@@ -132,9 +152,9 @@ impl SftpStore {
         }
     }
 
-    fn directory_shown(&self) -> String {
-        match &self.resolved {
-            Some(resolved) => format!("`{}` (there: `{}`)", shown(&self.path), shown(resolved)),
+    async fn directory_shown(&self) -> String {
+        match self.resolved().await {
+            Some(resolved) => format!("`{}` (there: `{}`)", shown(&self.path), shown(&resolved)),
             None => format!("`{}`", shown(&self.path)),
         }
     }
@@ -144,7 +164,7 @@ impl SftpStore {
     }
 
     /// What went wrong with the directory itself.
-    fn unlisted(&self, unanswered: Unanswered) -> StoreError {
+    async fn unlisted(&self, unanswered: Unanswered) -> StoreError {
         let missing = unanswered.status() == Some(StatusCode::NoSuchFile);
         let mut error = self.failed(unanswered);
         if missing {
@@ -155,7 +175,20 @@ impl SftpStore {
         } else if error.kind == Kind::Denied {
             error = error.hint("let this user read and enter the directory on the server");
         }
-        error.context(format!("list {}", self.directory_shown()))
+        // Asked only now: a listing that works needs no other name for the directory.
+        let directory = match error.kind {
+            Kind::Interrupted => format!("`{}`", shown(&self.path)),
+            _ => self.directory_shown().await,
+        };
+        error.context(format!("list {directory}"))
+    }
+
+    fn remember(&mut self, listing: &Listing) {
+        let names = listing.archives.iter().map(|listed| &listed.name);
+        self.listed = match listing.archives.len() {
+            0..=MOST_REMEMBERED => names.cloned().collect(),
+            _ => HashSet::new(),
+        };
     }
 
     async fn list_entries(&self, handle: &str) -> Result<Listing, Unanswered> {
@@ -180,17 +213,23 @@ impl SftpStore {
     }
 
     async fn open_regular(&self, name: &str) -> Result<Opened, StoreError> {
-        let (sftp, path) = (&self.connection.sftp, self.path_of(name));
-        // Before it is opened: opening a FIFO would block the server, and a symbolic link would be followed.
-        let found = self.ask(sftp.lstat(path.clone())).await;
-        regular(&found.map_err(|e| self.failed(e))?.attrs)?;
-        let request = sftp.open(path, OpenFlags::READ, FileAttributes::empty());
-        let handle = self.ask(request).await.map_err(|e| self.failed(e))?.handle;
-        let mut inner = ReadAhead::new(Arc::clone(&self.connection), handle);
-        let found = self.ask(sftp.fstat(inner.handle())).await;
-        let attributes = found.map_err(|e| self.failed(e))?.attrs;
-        let (bytes, modified) = regular(&attributes)?;
-        inner.set_bytes(bytes);
+        let handle = self.open_handle(name).await?;
+        // From here on dropping it closes it.
+        let sftp = &self.connection.sftp;
+        let found = self.ask(sftp.fstat(handle.as_str())).await;
+        let opened = found
+            .map_err(|error| self.failed(error))
+            .and_then(|found| regular(&found.attrs));
+        let (bytes, modified) = match opened {
+            Ok(stated) => stated,
+            Err(error) => {
+                close_later(&self.connection, handle);
+                return Err(error);
+            }
+        };
+        let longest_read = self.ask(self.connection.longest_read.clone().map(Ok)).await;
+        let longest_read = longest_read.map_err(|error| self.failed(error))?;
+        let inner = ReadAhead::new(Arc::clone(&self.connection), handle, bytes, longest_read);
         let arrived = Arc::clone(&self.connection.arrived);
         let file = Box::new(Exact::new(inner, bytes, self.patience, arrived));
         Ok(Opened {
@@ -198,6 +237,34 @@ impl SftpStore {
             modified,
             file,
         })
+    }
+
+    /// Looks before it opens: opening a FIFO would block the server, and a symbolic link would be followed. What the listing
+    /// called a regular file is looked at and opened in one round trip; the look decides all the same.
+    async fn open_handle(&self, name: &str) -> Result<String, StoreError> {
+        let (sftp, path) = (&self.connection.sftp, self.path_of(name));
+        let look = self.ask(sftp.lstat(path.clone()));
+        let request = self.ask(sftp.open(path, OpenFlags::READ, FileAttributes::empty()));
+        let is_regular = |found: Result<Attrs, Unanswered>| {
+            regular(&found.map_err(|error| self.failed(error))?.attrs)
+        };
+        if !self.listed.contains(name) {
+            is_regular(look.await)?;
+            let opened = request.await.map_err(|error| self.failed(error))?;
+            return Ok(opened.handle);
+        }
+        let (found, opened) = tokio::join!(look, request);
+        match (is_regular(found), opened) {
+            (Ok(_), opened) => opened
+                .map(|opened| opened.handle)
+                .map_err(|error| self.failed(error)),
+            (Err(error), opened) => {
+                if let Ok(opened) = opened {
+                    close_later(&self.connection, opened.handle);
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -211,11 +278,17 @@ impl Store for SftpStore {
         let opened = self
             .ask(self.connection.sftp.opendir(self.directory()))
             .await;
-        let handle = opened.map_err(|error| self.unlisted(error))?.handle;
+        let handle = match opened {
+            Ok(opened) => opened.handle,
+            Err(error) => return Err(self.unlisted(error).await),
+        };
         let listing = self.list_entries(&handle).await;
-        let listing = listing.map_err(|error| self.unlisted(error))?;
-        // The listing is complete; what the server thinks of its end changes nothing.
-        let _ = self.ask(self.connection.sftp.close(handle)).await;
+        close_later(&self.connection, handle);
+        let listing = match listing {
+            Ok(listing) => listing,
+            Err(error) => return Err(self.unlisted(error).await),
+        };
+        self.remember(&listing);
         Ok(listing)
     }
 
@@ -320,6 +393,7 @@ fn note(listing: &mut Listing, entry: Entry) {
                     name,
                     bytes,
                     modified,
+                    dated: None,
                 });
                 return;
             }

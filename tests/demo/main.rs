@@ -27,7 +27,7 @@ const NIGHT_HOURS: u64 = 6;
 
 fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
-        None => whole::in_a_directory_of_its_own(),
+        None => whole::in_a_directory_of_its_own("backupctl-demo-", &[]),
         Some(directory) => {
             play(Path::new(&directory));
             ExitCode::SUCCESS

@@ -1,5 +1,6 @@
-//! The demonstration as a whole: a directory of its own around it, and nothing left of it, however it ends.
+//! The demonstration, or the benchmark, as a whole: a directory of its own around it, and nothing left of it, however it ends.
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -14,10 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 /// For the servers to stop after their supervisors have noticed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Plays it in a second process, so that also a panic or a signal there leaves somebody to clean up.
-pub fn in_a_directory_of_its_own() -> ExitCode {
+/// Plays it in a second process, so that also a panic or a signal there leaves somebody to clean up. It is given these arguments and
+/// then the directory, whose name begins with `prefix`.
+pub fn in_a_directory_of_its_own(prefix: &str, arguments: &[OsString]) -> ExitCode {
     let directory = tempfile::Builder::new()
-        .prefix("backupctl-demo-")
+        .prefix(prefix)
         .rand_bytes(4)
         .tempdir()
         .expect("a temporary directory");
@@ -28,19 +30,20 @@ pub fn in_a_directory_of_its_own() -> ExitCode {
         .build();
     let code = runtime
         .expect("a runtime for the signals")
-        .block_on(watched(directory.path()));
+        .block_on(watched(directory.path(), arguments));
     until(|| servers_are_gone(directory.path()));
     directory.close().expect("the directory is removed");
     code
 }
 
 /// Hears the signals in place of the player, which is alone in a process group with all that it starts.
-async fn watched(directory: &Path) -> ExitCode {
+async fn watched(directory: &Path, arguments: &[OsString]) -> ExitCode {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt()).expect("SIGINT is heard"),
         signal(SignalKind::terminate()).expect("SIGTERM is heard"),
     );
     let mut player = Command::new(std::env::current_exe().expect("this program"))
+        .args(arguments)
         .arg(directory)
         .env("TMPDIR", directory)
         .process_group(0)

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use backupctl::database::dump::{Format, Toc, looks_like_dump};
+use backupctl::config::{Contents, Owner};
+use backupctl::database::dump::{Format, Selection, Toc, looks_like_dump};
+use backupctl::database::preflight::Needs;
 use backupctl::verdict::Verdict;
 
 use crate::support::postgres::Postgres;
@@ -54,9 +56,14 @@ fn rich() -> (String, String) {
 
 /// `id kind` of every line of `pg_restore -l`.
 fn listed(dump: &Path) -> Vec<(i64, String)> {
+    listed_by(dump, &[])
+}
+
+fn listed_by(dump: &Path, options: &[&str]) -> Vec<(i64, String)> {
     let list = Postgres::shared()
         .tool("pg_restore", "postgres")
         .arg("-l")
+        .args(options)
         .arg(dump)
         .output()
         .expect("it runs");
@@ -130,11 +137,57 @@ fn every_format_is_read_as_pg_restore_reads_it() {
             assert_eq!(ours, line, "{options:?}");
         }
         needs(&toc, &role);
+        chosen(&toc, &path);
     }
 }
 
+/// The list of a part of the contents is the whole one in its order, without that part.
+fn chosen(toc: &Toc, dump: &Path) {
+    let contents = Contents {
+        owner: Owner::Keep,
+        keeps_privileges: true,
+        keeps_tablespaces: true,
+        creates_roles: false,
+        skip: ["SERVER", "POLICY", "BLOB", "COMMENT TABLE"]
+            .map(str::to_owned)
+            .into(),
+    };
+    let selection =
+        Selection::new(toc, &contents, None).unwrap_or_else(|e| panic!("{}", e.message()));
+    let list = selection.list(toc).expect("something is left out");
+    let file = dump.with_extension("list");
+    std::fs::write(&file, list).expect("a list");
+
+    let taken = listed_by(dump, &["-L", file.to_str().expect("a path")]);
+
+    let whole = listed(dump).into_iter();
+    // A user mapping hangs on its server; the contents of large objects go with them.
+    let gone = [
+        "SERVER ",
+        "USER MAPPING ",
+        "POLICY ",
+        "BLOB",
+        "COMMENT - TABLE",
+        "COMMENT public TABLE",
+    ];
+    let expected: Vec<_> = whole
+        .filter(|(_, line)| !gone.iter().any(|kind| line.starts_with(kind)))
+        .collect();
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(taken, expected);
+    let told = selection.left_out();
+    assert_eq!(told.skipped.get("BLOB"), Some(&3), "{told:?}");
+    assert!(
+        told.consequences
+            .iter()
+            .any(|(kind, _)| kind == "USER MAPPING"),
+        "{told:?}"
+    );
+}
+
 fn needs(toc: &Toc, role: &str) {
-    let roles: Vec<&str> = toc.roles.iter().map(String::as_str).collect();
+    let needs = Needs::of(toc, &Selection::everything());
+    let roles: Vec<&str> = needs.roles.iter().map(String::as_str).collect();
     let expected = [
         role.to_owned(),
         format!("{role}_d"),
@@ -147,7 +200,7 @@ fn needs(toc: &Toc, role: &str) {
     let known =
         |name: &&str| name.starts_with(role) || ["postgres", "pg_database_owner"].contains(name);
     assert!(roles.iter().all(known), "{roles:?}");
-    assert!(toc.extensions.contains("pgcrypto"));
+    assert!(needs.extensions.contains("pgcrypto"));
     assert_eq!(toc.encoding.as_deref(), Some("UTF8"));
     assert_eq!(toc.large_objects, 2);
     assert!(!toc.creates_public_schema && !toc.has_subscriptions());

@@ -66,6 +66,7 @@ impl Fixture {
             format: Toc::open(dump).map_or(Format::Custom, |toc| toc.header.format),
             jobs: 2,
             in_place: false,
+            select: None,
             stall: Duration::from_mins(1),
         }
     }

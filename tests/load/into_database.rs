@@ -246,3 +246,45 @@ async fn a_statement_that_works_for_long_is_not_taken_for_one_that_hangs() {
 
     load(plan, &fixture.run).await.expect("it loads");
 }
+
+#[tokio::test]
+async fn the_configured_settings_hold_in_every_session_that_loads() {
+    // given a dump with a view that is filled by the load, from what holds there
+    let pg = Postgres::shared();
+    let mut fixture = Fixture::new().await;
+    let seen = "create materialized view seen as select current_setting('some.thing', true) as a,
+        current_setting('work_mem') as b, current_setting('synchronous_commit') as c";
+    pg.sql(&fixture.source, seen);
+    let dump = pg.dump(&fixture.source, &["-Fc"]);
+    let path = fixture.directory.path().join("seen.dump");
+    fs::write(&path, dump).expect("a dump");
+    let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+
+    // when it is loaded beside the live database, and over it
+    for (session, in_place, expected) in [
+        (vec![], false, "|4MB|off"),
+        (
+            vec![
+                setting("some.thing", r"a \ 'b'  -c work_mem=64kB"),
+                setting("work_mem", "4321kB"),
+                setting("synchronous_commit", "local"),
+            ],
+            false,
+            r"a \ 'b'  -c work_mem=64kB|4321kB|local",
+        ),
+        (vec![setting("synchronous_commit", "off")], true, "|4MB|on"),
+    ] {
+        let target = pg.database("seen");
+        pg.sql(
+            "postgres",
+            &format!("alter database {target} set synchronous_commit = on"),
+        );
+        fixture.login.settings.session = session;
+        let mut plan = fixture.plan(&target, &path);
+        plan.in_place = in_place;
+        load(plan, &fixture.run).await.expect("it loads");
+        // then the one settings hold, and the other ones don't
+        let found = pg.value(&target, "select * from seen");
+        assert_eq!(found, expected);
+    }
+}

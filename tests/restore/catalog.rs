@@ -1,8 +1,6 @@
 //! What the dump promised is there, or is named.
 
-use std::time::Duration;
-
-use backupctl::database::catalog::{Promised, analyze, compare};
+use backupctl::database::catalog::{Promised, compare};
 use backupctl::database::connection::connect;
 use backupctl::run::RunId;
 use backupctl::verdict::Verdict;
@@ -130,47 +128,6 @@ async fn an_invalid_index_is_a_failure() {
     let failed = compare(&session, &all()).await.unwrap_err();
     assert!(
         failed.message().contains("`app.odd_x`"),
-        "{}",
-        failed.message()
-    );
-}
-
-#[tokio::test]
-async fn the_planner_knows_the_tables_after_analyze() {
-    let pg = Postgres::shared();
-    let db = database();
-    pg.sql(
-        &db,
-        "insert into app.\"odd name\"(x) select generate_series(1, 1000)",
-    );
-    let login = pg.login(&db, &RunId::new(jiff::Timestamp::now()));
-    analyze(&login, &db, Duration::from_secs(30))
-        .await
-        .expect("the test's preparation works");
-    assert_eq!(
-        pg.value(
-            &db,
-            "select reltuples from pg_class where relname = 'odd name'"
-        ),
-        "1000"
-    );
-}
-
-#[tokio::test]
-async fn an_analyze_that_stands_still_is_ended_and_the_blocker_named() {
-    let pg = Postgres::shared();
-    let db = database();
-    let _blocker = pg.session(
-        &db,
-        "begin; lock table app.\"odd name\" in access exclusive mode",
-    );
-    let login = pg.login(&db, &RunId::new(jiff::Timestamp::now()));
-    let failed = analyze(&login, &db, Duration::from_secs(1))
-        .await
-        .unwrap_err();
-    assert_eq!(failed.verdict, Verdict::Failed);
-    assert!(
-        failed.message().contains("blocked by backend"),
         "{}",
         failed.message()
     );

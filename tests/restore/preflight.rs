@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backupctl::database::connection::{Login, Session};
-use backupctl::database::preflight::{Needs, Target, look, sessions, suits};
+use backupctl::database::preflight::{Needs, Target, Thing, look, sessions, suits, takes_settings};
 use backupctl::run::RunId;
 use backupctl::secret::Secret;
 use backupctl::verdict::{Failed, Verdict};
@@ -160,8 +160,9 @@ async fn everything_that_is_missing_is_listed_at_once_with_its_remedy() {
         languages: set(&["sql", "plcobol"]),
         tablespaces: set(&["pg_default", "fast_x"]),
         encoding: Some("LATIN1".into()),
-        superuser_only: set(&["EVENT TRIGGER audit"]),
+        superuser_only: [Thing::new("EVENT TRIGGER", "audit")].into(),
         jobs: 4,
+        ..Needs::default()
     };
 
     let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
@@ -222,7 +223,7 @@ async fn an_ordinary_role_is_told_each_right_it_lacks() {
     let (session, target) = looked(&login).await;
     let needs = Needs {
         owners: set(&[&other]),
-        superuser_only: set(&["EVENT TRIGGER audit"]),
+        superuser_only: [Thing::new("EVENT TRIGGER", "audit")].into(),
         ..Needs::default()
     };
 
@@ -351,4 +352,152 @@ async fn the_sessions_that_a_swap_would_end_are_counted() {
         .expect("the test's preparation works");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].application.as_str(), found[0].count), ("shop", 2));
+}
+
+#[tokio::test]
+async fn an_object_is_given_only_to_who_may_create_where_it_is() {
+    let pg = Postgres::shared();
+    let db = pg.database("live");
+    let (owner, other) = (pg.role("owner", ""), pg.role("other", ""));
+    let (login, role) = ordinary(pg, &db, "CREATEDB");
+    pg.sql(
+        "postgres",
+        &format!("grant {owner}, {other} to {role}; alter database {db} owner to {owner}"),
+    );
+    let (session, target) = looked(&login).await;
+    let needs = Needs {
+        roles: set(&[&owner, &other]),
+        owners: set(&[&owner, &other]),
+        schemas: [("s".to_owned(), owner.clone())].into(),
+        places: [
+            ("s".to_owned(), other.clone()),
+            ("s".to_owned(), owner.clone()),
+        ]
+        .into(),
+        ..Needs::default()
+    };
+
+    let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
+    pg.sql("postgres", &format!("grant {owner} to {other}"));
+    let fine = suits(&session, &target, &needs, &run()).await;
+
+    assert!(hint(&failed).contains("owner = \"target\""), "{failed:?}");
+    assert!(
+        failed.message().contains(&format!("`{other}`")),
+        "{}",
+        failed.message()
+    );
+    assert!(fine.is_ok(), "{fine:?}");
+}
+
+#[tokio::test]
+async fn what_only_a_superuser_can_own_is_not_given_to_a_new_role() {
+    let pg = Postgres::shared();
+    let (session, target) = looked(&pg.login(&pg.database("live"), &run())).await;
+    let thing = Thing::new("EVENT TRIGGER", "audit");
+    let needs = |owner: &str| Needs {
+        creates_roles: true,
+        roles: set(&[owner]),
+        superuser_owns: [(thing.clone(), owner.to_owned())].into(),
+        ..Needs::default()
+    };
+
+    let failed = suits(&session, &target, &needs("dba_elsewhere"), &run())
+        .await
+        .unwrap_err();
+
+    assert!(
+        hint(&failed).contains("skip = [\"EVENT TRIGGER\"]"),
+        "{failed:?}"
+    );
+    assert!(
+        suits(&session, &target, &needs("postgres"), &run())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn default_privileges_are_set_only_by_who_stands_for_their_role() {
+    let pg = Postgres::shared();
+    let db = pg.database("live");
+    let (owner, boss) = (pg.role("owner", ""), pg.role("boss", ""));
+    let (session, target) = looked(&pg.login(&db, &run())).await;
+    let needs = Needs {
+        acting: Some(owner.clone()),
+        roles: set(&[&owner, &boss]),
+        owners: set(&[&owner]),
+        grantors: set(&[&boss]),
+        ..Needs::default()
+    };
+
+    let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
+    pg.sql("postgres", &format!("grant {boss} to {owner}"));
+    let fine = suits(&session, &target, &needs, &run()).await;
+
+    let remedy = format!("GRANT \"{boss}\" TO \"{owner}\";");
+    assert!(hint(&failed).contains(&remedy), "{failed:?}");
+    assert!(fine.is_ok(), "{fine:?}");
+}
+
+#[tokio::test]
+async fn untrusted_extensions_and_languages_are_for_superusers() {
+    let pg = Postgres::shared();
+    let db = pg.database("live");
+    let (login, role) = ordinary(pg, &db, "CREATEDB");
+    pg.sql("postgres", &format!("alter database {db} owner to {role}"));
+    let (session, target) = looked(&login).await;
+    let needs = Needs {
+        extensions: set(&["citext", "pageinspect"]),
+        function_languages: set(&["sql", "c"]),
+        ..Needs::default()
+    };
+
+    let failed = suits(&session, &target, &needs, &run()).await.unwrap_err();
+
+    let message = failed.message();
+    assert!(
+        message.contains("EXTENSION pageinspect") && message.contains("language c"),
+        "{message}"
+    );
+    assert!(
+        !message.contains("citext") && !message.contains("sql"),
+        "{message}"
+    );
+    assert!(
+        hint(&failed).contains("skip = [\"EXTENSION\"]"),
+        "{failed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_setting_that_the_server_refuses_is_found_and_told_in_its_words() {
+    let pg = Postgres::shared();
+    let (mut login, _) = ordinary(pg, "postgres", "");
+    for (name, value, said) in [
+        (
+            "no_such_setting",
+            "1",
+            "unrecognized configuration parameter",
+        ),
+        ("work_mem", "much", "invalid value"),
+        ("fsync", "off", "cannot be changed now"),
+        (
+            "shared_buffers",
+            "1GB",
+            "cannot be changed without restarting",
+        ),
+        ("log_statement", "all", "permission denied"),
+    ] {
+        login.settings.session = vec![(name.into(), value.into())];
+        let failed = takes_settings(&login).await.expect_err(name);
+        assert!(hint(&failed).contains("databases.erp.postgres.session"));
+        let told = failed.message();
+        assert!(told.contains(said) && told.contains(name), "{told}");
+    }
+    login.settings.session = vec![
+        ("maintenance_work_mem".into(), "64MB".into()),
+        ("some.thing".into(), r"a \ 'b' -c fsync=off".into()),
+    ];
+    takes_settings(&login).await.expect("the server takes them");
 }

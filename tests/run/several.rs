@@ -85,5 +85,8 @@ fn a_wrong_command_line_is_usage() {
         let ran = setup.run(wrong).expect(2);
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{ran}");
     }
+    let ran = setup.run(&["run", "--json", "--bogus"]).expect(2);
+    assert_eq!(ran.json()["verdict"], "usage", "{ran}");
+    says(&ran.stderr, &["--bogus"]);
     scene.is_untouched();
 }

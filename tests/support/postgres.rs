@@ -264,6 +264,7 @@ impl Postgres {
             maintenance_database: "postgres".into(),
             bin_dir: Some(self.bin_dir.clone()),
             system_identifier: None,
+            session: Vec::new(),
         }
     }
 
@@ -298,6 +299,13 @@ impl Postgres {
                 hash.update("\n");
             }
         }
+        hash.update(self.rows_hash(database));
+        format!("{:02x?}", hash.finalize())
+    }
+
+    /// A hash over all rows, sequences and large objects, whoever owns them and whatever was granted.
+    pub fn rows_hash(&self, database: &str) -> String {
+        let mut hash = Sha256::new();
         for statement in self.value(database, CONTENT_STATEMENTS).lines() {
             hash.update(statement);
             hash.update(self.value(database, statement));
@@ -357,7 +365,7 @@ fn newest_bin_dir() -> PathBuf {
 }
 
 /// A command that runs as the server's user: the present one, or `postgres` where that is root.
-fn as_server_user(program: &Path) -> Command {
+pub fn as_server_user(program: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
         return Command::new(program);
     }
@@ -373,9 +381,8 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
-fn init(bin_dir: &Path, directory: &Path, password: &str) {
-    fs::create_dir(directory.join("socket")).expect("a directory for the socket");
-    fs::write(directory.join("password"), password).expect("a password file");
+/// Hands a directory over to the user that the servers run as.
+pub fn owned_by_server_user(directory: &Path) {
     if rustix::process::geteuid().is_root() {
         let owned = Command::new("chown")
             .args(["-R", "postgres:postgres"])
@@ -383,6 +390,12 @@ fn init(bin_dir: &Path, directory: &Path, password: &str) {
             .status();
         assert!(owned.expect("chown runs").success());
     }
+}
+
+fn init(bin_dir: &Path, directory: &Path, password: &str) {
+    fs::create_dir(directory.join("socket")).expect("a directory for the socket");
+    fs::write(directory.join("password"), password).expect("a password file");
+    owned_by_server_user(directory);
     let output = as_server_user(&bin_dir.join("initdb"))
         .args(["--username=postgres", "--auth=scram-sha-256", "--no-sync"])
         .args(["--encoding=UTF8", "--locale=C.UTF-8"])

@@ -39,6 +39,8 @@ pub struct Options {
     pub sftp: Option<String>,
     /// More lines of sshd_config.
     pub lines: String,
+    /// sshd has the connection itself, without this process in between: for benchmarks. There are no faults then.
+    pub direct: bool,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Default for Options {
             user_key: ("ed25519", ""),
             sftp: Some("internal-sftp".to_owned()),
             lines: String::new(),
+            direct: false,
         }
     }
 }
@@ -75,6 +78,7 @@ pub struct Sshd {
 struct Link {
     config: PathBuf,
     log: PathBuf,
+    direct: bool,
     faults: Mutex<VecDeque<Fault>>,
     open: Mutex<Vec<TcpStream>>,
     /// The generation of the listener; a thread of an older one stops.
@@ -104,6 +108,7 @@ impl Sshd {
         let link = Arc::new(Link {
             config,
             log: home.join("sshd.log"),
+            direct: options.direct,
             faults: Mutex::default(),
             open: Mutex::default(),
             listening: Mutex::new(Some(0)),
@@ -132,6 +137,17 @@ impl Sshd {
             path.display(),
             self.known_hosts.display(),
         )
+    }
+
+    /// known_hosts knows the server at another port of this machine as well: that of a proxy.
+    pub fn also_known_at(&self, port: u16) {
+        let known = fs::read_to_string(&self.known_hosts).expect("known_hosts");
+        let key = known.split_once(' ').expect("a host and its key").1;
+        let key = key.lines().next().expect("the first line");
+        let line = format!("[127.0.0.1]:{port} {key}\n");
+        if !known.contains(&line) {
+            fs::write(&self.known_hosts, known.clone() + &line).expect("known_hosts");
+        }
     }
 
     /// Puts a file into the served directory.
@@ -216,8 +232,40 @@ fn listen(listener: TcpListener, link: Arc<Link>, generation: u64) {
                 break;
             }
             let fault = locked(&link.faults).pop_front();
-            serve(stream, &link, fault);
+            if link.direct {
+                hand_over(stream, &link);
+            } else {
+                serve(stream, &link, fault);
+            }
         }
+    });
+}
+
+/// An sshd for one connection.
+fn sshd(link: &Link, stdin: OwnedFd, stdout: OwnedFd) -> Child {
+    let child = Command::new("/usr/sbin/sshd")
+        .args(["-i", "-f"])
+        .arg(&link.config)
+        .arg("-E")
+        .arg(&link.log)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::null())
+        .spawn();
+    child.expect("sshd starts")
+}
+
+/// Gives the connection to an sshd of its own.
+fn hand_over(client: TcpStream, link: &Link) {
+    let kept = client.try_clone().expect("a second descriptor");
+    let stdout = client.try_clone().expect("a third descriptor");
+    let mut child = sshd(link, client.into(), stdout.into());
+    let ours = kept.try_clone().expect("a fourth descriptor");
+    locked(&link.open).push(kept);
+    thread::spawn(move || {
+        let _ = child.wait();
+        // The client would wait for as long as this process has it open.
+        let _ = ours.shutdown(Shutdown::Both);
     });
 }
 
@@ -225,16 +273,7 @@ fn listen(listener: TcpListener, link: Arc<Link>, generation: u64) {
 fn serve(client: TcpStream, link: &Link, fault: Option<Fault>) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     let stdout = theirs.try_clone().expect("a second descriptor");
-    let child = Command::new("/usr/sbin/sshd")
-        .args(["-i", "-f"])
-        .arg(&link.config)
-        .arg("-E")
-        .arg(&link.log)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::from(OwnedFd::from(stdout)))
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = child.expect("sshd starts");
+    let mut child = sshd(link, theirs.into(), stdout.into());
     client.set_nodelay(true).expect("nodelay");
     let kept = client.try_clone().expect("a third descriptor");
     locked(&link.open).push(kept);

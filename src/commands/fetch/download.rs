@@ -116,6 +116,7 @@ impl Transfer {
         unchanged(&self.archive, &opened)?;
         let sought = opened.file.seek(SeekFrom::Start(self.span.start)).await;
         sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
+        opened.file.straight_to(self.span.end);
         while !self.is_over() {
             let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
             let mut block = Vec::with_capacity(left.min(BLOCK));

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Fetched;
 use super::download::hex;
 use super::feed::Block;
 use super::kept::facts_path;
+use super::{Fetched, facts_of};
 use crate::commands::Job;
 use crate::durable;
 use crate::journal::Created;
@@ -89,12 +89,7 @@ impl Keeper {
                 ),
             ));
         }
-        let facts = ArchiveFacts {
-            name: archive.name.clone(),
-            bytes: written.bytes,
-            modified: Some(archive.modified),
-            sha256: Some(written.sha256),
-        };
+        let facts = facts_of(archive, Some(written.sha256));
         let path = publish(&self.directory, &self.part, &facts, archive)?;
         job.run
             .journal
@@ -141,7 +136,7 @@ fn publish(
     let sha256 = facts.sha256.as_deref().unwrap_or_default();
     let stem = format!(
         "{}-{}",
-        archive.modified.strftime("%Y%m%dT%H%M%SZ"),
+        archive.time().strftime("%Y%m%dT%H%M%SZ"),
         &sha256[..12]
     );
     let path = directory.join(format!("{stem}.zip"));

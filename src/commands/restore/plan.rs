@@ -1,34 +1,43 @@
 //! What would make a restore fail, found before anything is downloaded or loaded; and what a dry run says of the database side.
 
-use std::collections::BTreeSet;
-
-use super::Held;
+use super::{Held, contents};
 use crate::commands::{Job, hooks};
-use crate::config::{Method, format_bytes};
-use crate::database::dump::{PgVersion, Toc};
-use crate::database::preflight::{self, Needs};
+use crate::config::{Method, Owner, format_bytes};
+use crate::database::dump::{PgVersion, Selection, Toc};
+use crate::database::preflight::{self, Needs, Target};
 use crate::database::scratch;
 use crate::database::swap::{self, Named};
 use crate::database::tools::{self, Tool};
 use crate::escape::{quoted, shown};
 use crate::verdict::Outcome;
 
+/// How a dump will be restored.
+#[derive(Debug)]
+pub struct Suited {
+    pub tool: Tool,
+    pub selection: Selection,
+    pub needs: Needs,
+}
+
 /// Everything that would make the restore fail, found before anything is downloaded or loaded.
-pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
+pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
     let Held { session, target } = held;
+    let selection = selection(toc, target, job)?;
+    let asked = needs(toc, &selection, job);
     let found = tools::find(job.database.bin_dir.as_deref()).await?;
     let server = PgVersion::from_number(i32::try_from(target.server.version_num).unwrap_or(0));
-    let needs = tools::Needs {
+    let version_needs = tools::Needs {
         pg_dump: toc.header.pg_dump(),
         archive_version: toc.header.archive_version,
         server,
     };
-    let tool = tools::choose(&found, needs)?.clone();
+    let tool = tools::choose(&found, version_needs)?.clone();
     for warning in outdated(&tool, server) {
         job.run.notes.warn(warning);
     }
-    let warnings = preflight::suits(session, target, &self::needs(toc, job), &job.run.id).await?;
-    for warning in warnings {
+    let warnings = preflight::suits(session, target, &asked, &job.run.id).await?;
+    preflight::takes_settings(&super::login(job)).await?;
+    for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
         job.run.notes.warn(warning);
     }
     if job.restore.method == Method::Swap {
@@ -54,7 +63,11 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
         job.run.notes.warn(told);
     }
     hooks::judge(job)?;
-    Ok(tool)
+    Ok(Suited {
+        tool,
+        selection,
+        needs: asked,
+    })
 }
 
 /// One warning where both are the same release, as they are with a distribution's packages.
@@ -71,40 +84,32 @@ fn outdated(tool: &Tool, server: PgVersion) -> Vec<String> {
     both.into_iter().flatten().collect()
 }
 
-fn needs(toc: &Toc, job: &Job<'_>) -> Needs {
-    Needs {
-        roles: toc.roles.clone(),
-        owners: toc.owners.clone(),
-        extensions: toc.extensions.clone(),
-        languages: toc.languages.clone(),
-        tablespaces: toc.tablespaces.clone(),
-        encoding: toc.encoding.clone(),
-        superuser_only: superuser_only(toc),
-        jobs: job.restore.jobs,
-    }
+/// What of the dump goes in, and to whom it will belong.
+fn selection(toc: &Toc, target: &Target, job: &Job<'_>) -> Outcome<Selection> {
+    let owner = match &job.restore.contents.owner {
+        Owner::Keep => None,
+        Owner::Target => Some(target.live.owner.clone()),
+        Owner::Role(name) => Some(name.clone()),
+    };
+    Selection::new(toc, &job.restore.contents, owner)
 }
 
-/// Entries that only a superuser may create.
-fn superuser_only(toc: &Toc) -> BTreeSet<String> {
-    let kinds = ["EVENT TRIGGER", "FOREIGN DATA WRAPPER"];
-    let entries = toc
-        .entries
-        .iter()
-        .filter(|entry| kinds.contains(&&*entry.kind));
-    entries
-        .map(|entry| format!("{} {}", entry.kind, entry.tag))
-        .collect()
+fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {
+    Needs {
+        creates_roles: job.restore.contents.creates_roles,
+        jobs: job.restore.jobs,
+        ..Needs::of(toc, selection)
+    }
 }
 
 /// What a dry run says about the database side.
 pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
-    let tool = suits(held, toc, job).await?;
     let Held { session, target } = held;
     let live = &target.live;
     let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
     let size = size.map_or_else(|| "size unknown".to_owned(), format_bytes);
     let version = &target.server.version;
-    let mut lines = vec![
+    job.run.notes.plan(vec![
         format!(
             "database  `{}` ({size}) on {}, PostgreSQL {}",
             live.name,
@@ -112,10 +117,18 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
             version.split(' ').next().unwrap_or(version)
         ),
         "          free space on the server: unknown, SQL can't see its disks".to_owned(),
-        format!("tool      {} {}", tool.path.display(), tool.version),
-        format!("roles     {}", all_there(&toc.roles)),
-        format!("needs     extensions: {}", all_there(&toc.extensions)),
-    ];
+    ]);
+    // Before anything is judged: what is missing is to be seen among all the rest.
+    let selection = selection(toc, target, job)?;
+    let asked = needs(toc, &selection, job);
+    let listed = contents::listed(held, toc, &asked, &selection, &job.restore.contents);
+    job.run.notes.plan(listed.await?);
+    let tool = suits(held, toc, job).await?.tool;
+    let mut lines = vec![format!(
+        "tool      {} {}",
+        tool.path.display(),
+        tool.version
+    )];
     match job.restore.method {
         Method::Swap => {
             lines.push(format!(
@@ -136,22 +149,6 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     ));
     job.run.notes.plan(lines);
     Ok(())
-}
-
-/// Missing ones have ended the plan before.
-fn all_there(names: &BTreeSet<String>) -> String {
-    const SHOWN: usize = 8;
-    if names.is_empty() {
-        return "none needed".to_owned();
-    }
-    let listed: Vec<String> = names.iter().take(SHOWN).map(|name| shown(name)).collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    format!("{}{more}: all there", listed.join(", "))
 }
 
 /// Who would have to leave at the swap.

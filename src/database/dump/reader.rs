@@ -10,6 +10,8 @@ use crate::verdict::{Failed, Judge, Outcome, Verdict};
 const LONGEST_NAME: u64 = 64 * 1024;
 /// The longest SQL text of one entry that is looked into; others are passed over without being kept.
 const LONGEST_SQL: u64 = 8 * 1024 * 1024;
+/// What is read of a function's or a type's SQL, whose body follows.
+const LONGEST_HEAD: u64 = 16 * 1024;
 
 pub struct Reader<R> {
     source: R,
@@ -61,6 +63,22 @@ impl<R: Read> Reader<R> {
     /// An SQL text that is needed.
     pub fn sql(&mut self) -> Outcome<Option<String>> {
         self.text(LONGEST_SQL)
+    }
+
+    /// The beginning of an SQL text of any length; the rest is passed over.
+    pub fn head(&mut self) -> Outcome<String> {
+        let Some(length) = self.length()? else {
+            return Ok(String::new());
+        };
+        let mut bytes = Vec::new();
+        let mut part = self.part(length);
+        let mut head = (&mut part).take(LONGEST_HEAD);
+        head.read_to_end(&mut bytes).map_err(|e| judged(&e))?;
+        let rest = io::copy(&mut part, &mut io::sink()).map_err(|e| judged(&e))?;
+        if bytes.len() as u64 + rest < length {
+            return Err(truncated());
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn text(&mut self, longest: u64) -> Outcome<Option<String>> {

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// A word of pg_dump's SQL; comments and dollar quotes are not told apart from it.
 #[derive(Debug, PartialEq, Eq)]
-enum Token {
+pub enum Token {
     /// A bare word, folded to lower case as the server does.
     Word(String),
     Quoted(String),
@@ -17,7 +18,7 @@ enum Token {
 }
 
 impl Token {
-    fn is(&self, word: &str) -> bool {
+    pub fn is(&self, word: &str) -> bool {
         matches!(self, Self::Word(found) if found == word)
     }
 }
@@ -105,7 +106,7 @@ fn list(tokens: &[Token], roles: &mut BTreeSet<String>) {
     }
 }
 
-fn tokens(sql: &str) -> Vec<Token> {
+pub fn tokens(sql: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut chars = sql.chars().peekable();
     while let Some(c) = chars.next() {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::header::{Format, Header};
 use super::kind::{Kind, octal, what_is_it};
+use super::raw::{self, Raw};
 use super::reader::{Reader, broken, judged};
-use super::roles;
+use super::traits::Traits;
 use crate::verdict::{Judge, Outcome, Verdict};
 
 /// More entries than any real dump has, large objects aside.
@@ -27,6 +29,35 @@ pub struct Entry {
     pub tag: Box<str>,
     pub owner: Arc<str>,
     pub tablespace: Arc<str>,
+    /// The ids of the entries that must be there before it.
+    pub depends_on: Box<[i64]>,
+    /// Roles that its SQL names: of a grant, a policy, a user mapping.
+    pub names: Box<[Arc<str>]>,
+    pub traits: Traits,
+}
+
+impl Entry {
+    /// Whether every restore into an existing database (without `--create`, with `--no-subscriptions`) passes it over.
+    #[must_use]
+    pub fn is_passed_over(&self) -> bool {
+        raw::is_passed_over(&self.kind, &self.tag)
+    }
+
+    /// Whether `privileges = "skip"` leaves it out.
+    #[must_use]
+    pub fn is_privilege(&self) -> bool {
+        matches!(&*self.kind, "ACL" | "DEFAULT ACL")
+    }
+}
+
+/// Large objects that follow each other in the dump with consecutive ids, or what is said about them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeObjects {
+    /// They stand before `Toc::entries[before]`.
+    pub before: usize,
+    /// `BLOB`, `ACL`, `COMMENT`, `SECURITY LABEL`.
+    pub kind: Arc<str>,
+    pub ids: RangeInclusive<i64>,
 }
 
 /// What a dump contains and needs. Large objects are counted, not listed: there may be millions.
@@ -38,16 +69,13 @@ pub struct Toc {
     /// All entries, the unlisted ones too.
     pub count: u64,
     pub large_objects: u64,
-    /// Owners, and whoever the SQL of grants, policies and user mappings names; of all that a restore into an existing
-    /// database would make.
-    pub roles: BTreeSet<String>,
-    /// Those of them that what is restored will belong to.
-    pub owners: BTreeSet<String>,
-    pub extensions: BTreeSet<String>,
-    pub tablespaces: BTreeSet<String>,
+    /// Where the large objects stand among the entries.
+    pub runs: Vec<LargeObjects>,
+    /// To whom the large objects belong, and who is granted something on them.
+    pub large_object_owners: BTreeSet<String>,
+    pub large_object_grantees: BTreeSet<String>,
     /// Table access methods other than `heap`.
     pub access_methods: BTreeSet<String>,
-    pub languages: BTreeSet<String>,
     /// The client encoding of everything in the dump: `UTF8`.
     pub encoding: Option<String>,
     /// The dump makes the schema `public` itself, which fails where there is one.
@@ -141,95 +169,6 @@ impl Toc {
     }
 }
 
-/// Kinds whose SQL is looked into.
-const READ_KINDS: [&str; 6] = [
-    "ACL",
-    "DEFAULT ACL",
-    "POLICY",
-    "USER MAPPING",
-    "ENCODING",
-    "SCHEMA",
-];
-
-/// An entry as it lies in the file.
-struct Raw {
-    id: i64,
-    kind: String,
-    tag: String,
-    sql: String,
-    namespace: String,
-    tablespace: String,
-    access_method: String,
-    owner: String,
-}
-
-impl Raw {
-    fn read<R: Read>(reader: &mut Reader<R>, header: &Header) -> Outcome<Self> {
-        let version = header.archive_version;
-        let id = reader.int()?;
-        if id <= 0 {
-            return Err(broken(format!("entry id {id} in the table of contents")));
-        }
-        reader.int()?; // whether it has data
-        reader.skip_text()?; // its catalog
-        reader.skip_text()?; // its OID there
-        let tag = reader.name()?.unwrap_or_default();
-        let kind = reader.name()?.unwrap_or_default();
-        reader.int()?; // its section
-        let sql = if READ_KINDS.contains(&kind.as_str()) {
-            reader.sql()?.unwrap_or_default()
-        } else {
-            reader.skip_text()?;
-            String::new()
-        };
-        reader.skip_text()?; // how to drop it
-        reader.skip_text()?; // its COPY statement
-        let namespace = reader.name()?.unwrap_or_default();
-        let tablespace = reader.name()?.unwrap_or_default();
-        let mut access_method = String::new();
-        if version >= (1, 14) {
-            access_method = reader.name()?.unwrap_or_default();
-        }
-        if version >= (1, 16) {
-            reader.int()?; // pg_class.relkind
-        }
-        let owner = reader.name()?.unwrap_or_default();
-        reader.skip_text()?; // whether it has OIDs
-        while reader.name()?.is_some() {} // what it depends on
-        match header.format {
-            Format::Custom => reader.skip_offset()?,
-            Format::Tar | Format::Directory => reader.skip_text()?,
-        }
-        Ok(Self {
-            id,
-            kind,
-            tag,
-            sql,
-            namespace,
-            tablespace,
-            access_method,
-            owner,
-        })
-    }
-
-    /// Whether a restore into an existing database (without `--create`, with `--no-subscriptions`) leaves it out.
-    fn is_left_out(&self) -> bool {
-        match self.kind.as_str() {
-            "DATABASE" | "DATABASE PROPERTIES" => true,
-            "ACL" | "COMMENT" | "SECURITY LABEL" => self.tag.starts_with("DATABASE "),
-            kind => kind.starts_with("SUBSCRIPTION"),
-        }
-    }
-
-    fn is_large_object(&self) -> bool {
-        match self.kind.as_str() {
-            "BLOB" | "BLOB METADATA" => true,
-            "ACL" | "COMMENT" | "SECURITY LABEL" => self.tag.starts_with("LARGE OBJECT"),
-            _ => false,
-        }
-    }
-}
-
 /// A table of contents on its way; names that come again are kept once.
 struct Building {
     toc: Toc,
@@ -243,12 +182,10 @@ impl Building {
             entries: Vec::new(),
             count,
             large_objects: 0,
-            roles: BTreeSet::new(),
-            owners: BTreeSet::new(),
-            extensions: BTreeSet::new(),
-            tablespaces: BTreeSet::new(),
+            runs: Vec::new(),
+            large_object_owners: BTreeSet::new(),
+            large_object_grantees: BTreeSet::new(),
             access_methods: BTreeSet::new(),
-            languages: BTreeSet::new(),
             encoding: None,
             creates_public_schema: false,
         };
@@ -259,9 +196,9 @@ impl Building {
     }
 
     fn add(&mut self, raw: Raw) -> Outcome<()> {
-        self.needs(&raw);
+        self.note(&raw);
         if raw.is_large_object() {
-            self.toc.large_objects += u64::from(raw.kind.starts_with("BLOB"));
+            self.large_object(raw);
             return Ok(());
         }
         if self.toc.entries.len() == MOST_ENTRIES {
@@ -274,34 +211,46 @@ impl Building {
             tag: raw.tag.into_boxed_str(),
             owner: self.name(raw.owner),
             tablespace: self.name(raw.tablespace),
+            depends_on: raw.depends_on.into_boxed_slice(),
+            names: raw.names.into_iter().map(|name| self.name(name)).collect(),
+            traits: raw.traits,
         };
         self.toc.entries.push(entry);
         Ok(())
     }
 
-    fn needs(&mut self, raw: &Raw) {
-        if raw.is_left_out() {
-            return;
-        }
+    fn large_object(&mut self, raw: Raw) {
+        let kind = self.name(raw.kind);
         let toc = &mut self.toc;
-        note(&mut toc.roles, &raw.owner);
-        // Whoever owns the new database is that role in it; nobody can be made a member.
-        if raw.owner != "pg_database_owner" {
-            note(&mut toc.owners, &raw.owner);
+        if kind.starts_with("BLOB") {
+            toc.large_objects += 1;
+            note(&mut toc.large_object_owners, &raw.owner);
         }
-        note(&mut toc.tablespaces, &raw.tablespace);
+        toc.large_object_grantees.extend(raw.names);
+        let before = toc.entries.len();
+        match toc.runs.last_mut() {
+            Some(run)
+                if run.before == before && run.kind == kind && run.ids.end() + 1 == raw.id =>
+            {
+                run.ids = *run.ids.start()..=raw.id;
+            }
+            _ => toc.runs.push(LargeObjects {
+                before,
+                kind,
+                ids: raw.id..=raw.id,
+            }),
+        }
+    }
+
+    fn note(&mut self, raw: &Raw) {
+        let toc = &mut self.toc;
         if raw.access_method != "heap" {
             note(&mut toc.access_methods, &raw.access_method);
         }
         match raw.kind.as_str() {
-            "EXTENSION" => note(&mut toc.extensions, &raw.tag),
-            "PROCEDURAL LANGUAGE" => note(&mut toc.languages, &raw.tag),
             "ENCODING" => toc.encoding = raw.sql.split('\'').nth(1).map(str::to_owned),
             "SCHEMA" if raw.tag == "public" => {
                 toc.creates_public_schema = raw.sql.contains("CREATE SCHEMA public");
-            }
-            "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" => {
-                roles::collect(&raw.sql, &mut toc.roles);
             }
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Input, Load};
+use super::{Input, Load, list};
 use crate::config::{Postgres, SslMode};
 use crate::database::connection::Login;
 use crate::database::dump::Format;
@@ -27,14 +27,17 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
         "--dbname",
         &connection_string(plan.target),
     ]);
+    if let Some(select) = plan.select {
+        command = list::select(command, select)?;
+    }
     if plan.in_place {
         command = command.args(["--single-transaction", "--clean", "--if-exists"]);
-    } else {
-        if parallel(plan) {
-            command = command.arg(format!("--jobs={}", plan.jobs));
-        }
-        // Safe since nothing depends on it before the swap, whose own commit is synchronous: WAL is flushed in order.
-        command = command.env("PGOPTIONS", "-c synchronous_commit=off");
+    } else if parallel(plan) {
+        command = command.arg(format!("--jobs={}", plan.jobs));
+    }
+    let options = plan.login.options(plan.in_place);
+    if !options.is_empty() {
+        command = command.env("PGOPTIONS", options);
     }
     let command = with_login(command, plan.login)?;
     Ok(match &plan.input {

@@ -1,9 +1,13 @@
 //! From a login to a speaking SFTP session.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use russh::ChannelMsg;
+use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::rawsession::Limits;
 use russh_sftp::client::{Config, RawSftpSession};
 use tokio::time::timeout;
@@ -24,6 +28,9 @@ const PACKET_OVERHEAD: u32 = 1024;
 /// The largest packet we take.
 const LONGEST_PACKET: u32 = 256 * 1024;
 
+/// What [`longest_read`] asks for.
+pub type LongestRead = Shared<BoxFuture<'static, u32>>;
+
 /// Starts the subsystem on a new channel and agrees on the protocol's version.
 pub async fn start_sftp(
     ssh: Ssh,
@@ -34,11 +41,13 @@ pub async fn start_sftp(
     let stream = opening.map_err(|_| silent("opening a channel", patience))??;
     let (first, arrived) = (First::default(), Arrived::default());
     let stream = Recorded::new(stream, first.clone(), Arc::clone(&arrived));
-    let mut sftp = RawSftpSession::new_with_config(stream, sftp_config());
-    let greeted = timeout(patience, greet(&mut sftp)).await;
-    let longest_read = greeted
+    let sftp = RawSftpSession::new_with_config(stream, sftp_config());
+    let greeted = timeout(patience, greet(&sftp)).await;
+    let has_limits = greeted
         .map_err(|_| no_sftp(&first, &seen, "it said nothing"))?
         .map_err(|_| no_sftp(&first, &seen, "it ended at once"))?;
+    let sftp = Arc::new(sftp);
+    let longest_read = longest_read(&sftp, has_limits);
     Ok(Connection {
         sftp,
         ssh,
@@ -82,21 +91,33 @@ async fn open_channel(
     }
 }
 
-/// Returns the longest read that the server serves at once.
-async fn greet(sftp: &mut RawSftpSession) -> Result<u32, russh_sftp::client::error::Error> {
+/// Returns whether the server states its limits.
+async fn greet(sftp: &RawSftpSession) -> Result<bool, SftpError> {
     let version = sftp.init().await?;
-    if !version.extensions.contains_key("limits@openssh.com") {
-        return Ok(ALWAYS_SERVED);
+    Ok(version.extensions.contains_key("limits@openssh.com"))
+}
+
+/// Asks for the limits, without waiting: the answer comes on the way of whatever is asked next.
+fn longest_read(sftp: &Arc<RawSftpSession>, has_limits: bool) -> LongestRead {
+    if !has_limits {
+        return ready(ALWAYS_SERVED).boxed().shared();
     }
-    let limits = Limits::from(sftp.limits().await?);
-    sftp.set_limits(limits);
-    let packet = limits.packet_len.unwrap_or(u64::from(LONGEST_PACKET));
-    let packet = u32::try_from(packet)
-        .unwrap_or(u32::MAX)
-        .min(LONGEST_PACKET);
-    let read = limits.read_len.unwrap_or(u64::from(ALWAYS_SERVED));
-    let read = u32::try_from(read).unwrap_or(u32::MAX);
-    Ok(read.min(packet.saturating_sub(PACKET_OVERHEAD)).max(1))
+    let sftp = Arc::clone(sftp);
+    let asked = tokio::spawn(async move { sftp.limits().await.map(Limits::from) });
+    let served = |answer| match answer {
+        Ok(Ok(limits)) => served_at_once(&limits),
+        // The next request meets the same trouble, and tells it.
+        _ => ALWAYS_SERVED,
+    };
+    asked.map(served).boxed().shared()
+}
+
+fn served_at_once(limits: &Limits) -> u32 {
+    let stated = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let packet = limits.packet_len.map_or(LONGEST_PACKET, stated);
+    let read = limits.read_len.map_or(ALWAYS_SERVED, stated);
+    read.min(packet.min(LONGEST_PACKET).saturating_sub(PACKET_OVERHEAD))
+        .max(1)
 }
 
 /// SFTP's first byte is the upper one of a length, so never a letter.

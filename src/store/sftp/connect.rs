@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{Preferred, cipher, client, kex, mac};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -24,7 +25,17 @@ pub type Ssh = client::Handle<Checker>;
 const MOST_ADDRESSES: usize = 8;
 
 /// Credit for the other side, not memory: what is outstanding is what the reader asked for.
-const WINDOW: u32 = 32 * 1024 * 1024;
+/// Twice what is ever under way, since it is renewed only when half of it is used up.
+const WINDOW: u32 = 64 * 1024 * 1024;
+
+/// The longest packet of the connection below SFTP; the largest that russh lets pass without a complaint.
+const PACKET: u32 = 65_535;
+
+/// Packets that wait between the connection's task and SFTP's.
+const PACKETS_HANDED_OVER: usize = 64;
+
+/// Read from the socket at once: a packet's length and its content are read apart, and each read is a system call.
+const SOCKET_BUFFER: usize = 256 * 1024;
 
 /// Connects to a host whose key is known or pinned.
 pub async fn trusted(
@@ -73,7 +84,8 @@ pub async fn connect(
     let tcp = reach(&sftp.host, sftp.port, patience).await?;
     let config = Arc::new(ssh_config(host_keys, sftp.legacy_algorithms, patience));
     let first = First::default();
-    let stream = Recorded::new(tcp, first.clone(), Arrived::default());
+    let stream = BufReader::with_capacity(SOCKET_BUFFER, tcp);
+    let stream = Recorded::new(stream, first.clone(), Arrived::default());
     let exchange = client::connect_stream(config, stream, checker);
     tokio::pin!(exchange);
     // The banner has its own deadline, and the key exchange another one.
@@ -127,6 +139,8 @@ fn ssh_config(host_keys: &[Algorithm], legacy: bool, patience: Duration) -> clie
     client::Config {
         preferred: preferred(host_keys, legacy),
         window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        channel_buffer_size: PACKETS_HANDED_OVER,
         nodelay: true,
         keepalive_interval: Some(patience),
         keepalive_max: 3,
@@ -181,16 +195,7 @@ fn preferred(host_keys: &[Algorithm], legacy: bool) -> Preferred {
         kex::DH_G16_SHA512,
         kex::DH_G14_SHA256,
     ]);
-    let mut ciphers = vec![
-        cipher::AES_128_GCM,
-        cipher::AES_256_GCM,
-        cipher::CHACHA20_POLY1305,
-    ];
-    ciphers.extend([
-        cipher::AES_128_CTR,
-        cipher::AES_192_CTR,
-        cipher::AES_256_CTR,
-    ]);
+    let mut ciphers = ciphers(has_fast_aes());
     let mut macs = vec![
         mac::HMAC_SHA256_ETM,
         mac::HMAC_SHA512_ETM,
@@ -215,6 +220,36 @@ fn preferred(host_keys: &[Algorithm], legacy: bool) -> Preferred {
         mac: Cow::Owned(macs),
         ..Preferred::DEFAULT
     }
+}
+
+/// By measured speed. Without the processor's help AES is several times slower than ChaCha20, which needs none.
+fn ciphers(fast_aes: bool) -> Vec<cipher::Name> {
+    let mut ciphers = vec![
+        cipher::AES_128_GCM,
+        cipher::AES_256_GCM,
+        cipher::CHACHA20_POLY1305,
+    ];
+    if !fast_aes {
+        ciphers.rotate_right(1);
+    }
+    ciphers.extend([
+        cipher::AES_128_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_256_CTR,
+    ]);
+    ciphers
+}
+
+/// GCM is as slow as its slower half: the cipher and the carry-less product.
+fn has_fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes")
+        && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 impl From<russh::Error> for StoreError {
@@ -305,6 +340,18 @@ mod tests {
         assert_eq!(key_type(first), "ssh-rsa");
         let first = &host_key_algorithms(&[], false)[0];
         assert_eq!(key_type(first), "ssh-ed25519");
+    }
+
+    #[test]
+    fn chacha20_comes_first_where_the_processor_knows_no_aes() {
+        assert_eq!(ciphers(true)[0], cipher::AES_128_GCM);
+        assert_eq!(ciphers(false)[0], cipher::CHACHA20_POLY1305);
+        assert_eq!(ciphers(true).len(), ciphers(false).len());
+    }
+
+    #[test]
+    fn the_window_lasts_while_everything_that_may_be_under_way_arrives() {
+        assert!(u64::from(WINDOW / 2) >= super::super::read_ahead::MOST_BYTES);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io::{self, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use futures::future::{MaybeDone, maybe_done};
 use russh_sftp::client::error::Error as SftpError;
@@ -16,19 +15,25 @@ use russh_sftp::protocol::StatusCode;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 use super::{Connection, judged};
-use crate::store::{Kind, StoreError};
+use crate::store::{Ahead, Kind, StoreError};
 
-/// Requests under way at most: 64 of 255 KiB are 16 MiB, which is what is held in memory.
-const DEEPEST: usize = 64;
+/// Bytes under way at most, which is what is held in memory when nobody takes them: with a round trip of 40 ms enough for
+/// 600 MB/s, and half of the window, so that the window never ends before the requests do.
+pub(super) const MOST_BYTES: u64 = 24 * 1024 * 1024;
 
-/// How long the server may take to close a file that nobody waits for.
-const CLOSING: Duration = Duration::from_secs(30);
+/// Requests under way at most: where each is small, a server's queue is the bound. OpenSSH's own client has 64.
+const MOST_REQUESTS: usize = 256;
+
+/// A reply cut shorter than this says nothing about what the server serves at once.
+const LEAST_CUT: u32 = 4096;
 
 type Reply = Pin<Box<dyn Future<Output = Result<Vec<u8>, SftpError>> + Send>>;
 
 struct Request {
     offset: u64,
+    /// What is wanted of the reply; what comes beyond it was asked for again.
     length: u32,
+    asked: u32,
     reply: Pin<Box<MaybeDone<Reply>>>,
 }
 
@@ -38,57 +43,71 @@ pub struct ReadAhead {
     handle: String,
     bytes: u64,
     under_way: VecDeque<Request>,
+    under_way_bytes: u64,
     /// What came and was not taken yet.
     buffer: Vec<u8>,
     taken: usize,
     /// The offset of the next byte to hand out, and of the next one to ask for.
     position: u64,
     next: u64,
-    /// Grows while reading goes straight on, so that a look at the end of a ZIP doesn't fetch 16 MiB.
-    depth: usize,
+    /// What one request asks for: what the server says that it serves at once, or what it was seen to serve.
+    at_once: u32,
+    /// The length at which the reply before was cut.
+    cut_at: Option<u32>,
+    /// Bytes that may be under way. Grows while reading goes straight on, so that a look at the end of a ZIP doesn't fetch
+    /// all that [`MOST_BYTES`] allows.
+    budget: u64,
+    /// Up to here everything is wanted and nothing beyond: the budget needs no growing.
+    promised: u64,
 }
 
 impl ReadAhead {
-    pub fn new(connection: Arc<Connection>, handle: String) -> Self {
+    pub fn new(connection: Arc<Connection>, handle: String, bytes: u64, at_once: u32) -> Self {
         Self {
             connection,
             handle,
-            bytes: 0,
+            bytes,
             under_way: VecDeque::new(),
+            under_way_bytes: 0,
             buffer: Vec::new(),
             taken: 0,
             position: 0,
             next: 0,
-            depth: 1,
+            at_once,
+            cut_at: None,
+            budget: 0,
+            promised: 0,
         }
-    }
-
-    pub fn handle(&self) -> String {
-        self.handle.clone()
-    }
-
-    /// Nothing beyond is ever asked for.
-    pub fn set_bytes(&mut self, bytes: u64) {
-        self.bytes = bytes;
     }
 
     fn start_again_at(&mut self, position: u64) {
         self.under_way.clear();
+        self.under_way_bytes = 0;
         self.buffer = Vec::new();
         self.taken = 0;
         self.position = position;
         self.next = position;
-        self.depth = 1;
+        self.budget = 0;
+        self.promised = 0;
     }
 
-    /// Sends requests until enough are under way.
+    /// Sends requests until enough are under way; one always is. Nothing beyond the end is asked for.
     fn ask(&mut self, cx: &mut Context<'_>) {
-        while self.under_way.len() < self.depth && self.next < self.bytes {
-            let left = self.bytes - self.next;
-            let length = u32::try_from(left).unwrap_or(u32::MAX);
-            let length = length.min(self.connection.longest_read);
+        let (end, budget) = if self.position < self.promised {
+            (self.promised.min(self.bytes), MOST_BYTES)
+        } else {
+            (self.bytes, self.budget)
+        };
+        while self.next < end && self.under_way.len() < MOST_REQUESTS {
+            let left = u32::try_from(end - self.next).unwrap_or(u32::MAX);
+            let length = left.min(self.at_once);
+            let more = self.under_way_bytes + u64::from(length);
+            if more > budget && !self.under_way.is_empty() {
+                break;
+            }
             let request = self.request(self.next, length, cx);
             self.under_way.push_back(request);
+            self.under_way_bytes = more;
             self.next += u64::from(length);
         }
     }
@@ -105,6 +124,7 @@ impl ReadAhead {
         Request {
             offset,
             length,
+            asked: length,
             reply,
         }
     }
@@ -116,9 +136,11 @@ impl ReadAhead {
             return Poll::Ready(Ok(()));
         };
         ready!(oldest.reply.as_mut().poll(cx));
-        let (offset, length) = (oldest.offset, oldest.length);
         let reply = oldest.reply.as_mut().take_output();
-        self.under_way.pop_front();
+        let Some(oldest) = self.under_way.pop_front() else {
+            return Poll::Ready(Ok(()));
+        };
+        self.under_way_bytes -= u64::from(oldest.length);
         let data = match reply {
             Some(Ok(data)) => data,
             Some(Err(SftpError::Status(status))) if status.status_code == StatusCode::Eof => {
@@ -129,30 +151,72 @@ impl ReadAhead {
             }
             None => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
         };
-        self.take(data, offset, length, cx)?;
+        self.take(data, &oldest, cx)?;
         Poll::Ready(Ok(()))
     }
 
-    fn take(
-        &mut self,
-        data: Vec<u8>,
-        offset: u64,
-        length: u32,
-        cx: &mut Context<'_>,
-    ) -> io::Result<()> {
+    fn take(&mut self, mut data: Vec<u8>, of: &Request, cx: &mut Context<'_>) -> io::Result<()> {
         let got = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if got > length {
-            let message = format!("the server sent {got} bytes where {length} were asked for");
+        if got > of.asked {
+            let asked = of.asked;
+            let message = format!("the server sent {got} bytes where {asked} were asked for");
             return Err(StoreError::new(Kind::Protocol, message).into());
         }
-        if got > 0 && got < length {
-            let rest = self.request(offset + u64::from(got), length - got, cx);
-            self.under_way.push_front(rest);
+        data.truncate(of.length as usize);
+        if got > 0 && got < of.length {
+            let mut rest = VecDeque::new();
+            self.split(of.offset + u64::from(got), of.length - got, &mut rest, cx);
+            self.under_way_bytes += u64::from(of.length - got);
+            rest.append(&mut self.under_way);
+            self.under_way = rest;
+            self.learn(got, cx);
         }
         self.buffer = data;
         self.taken = 0;
-        self.depth = (self.depth * 2).min(DEEPEST);
+        let grown = self.budget.max(u64::from(self.at_once)) * 2;
+        self.budget = grown.min(MOST_BYTES);
         Ok(())
+    }
+
+    /// Asks for `length` bytes in pieces that the server serves at once.
+    fn split(
+        &self,
+        mut offset: u64,
+        length: u32,
+        into: &mut VecDeque<Request>,
+        cx: &mut Context<'_>,
+    ) {
+        let end = offset + u64::from(length);
+        while offset < end {
+            let left = u32::try_from(end - offset).unwrap_or(u32::MAX);
+            let piece = left.min(self.at_once);
+            into.push_back(self.request(offset, piece, cx));
+            offset += u64::from(piece);
+        }
+    }
+
+    /// Two replies in a row that were cut at the same length say what the server serves at once. What is under way will be cut
+    /// there as well, so the rest of it is asked for now: else each would cost a round trip of its own.
+    fn learn(&mut self, got: u32, cx: &mut Context<'_>) {
+        let again = self.cut_at.replace(got) == Some(got);
+        if !again || got < LEAST_CUT || got >= self.at_once {
+            return;
+        }
+        self.at_once = got;
+        for mut request in std::mem::take(&mut self.under_way) {
+            let length = request.length.min(got);
+            let (rest, from) = (request.length - length, request.offset + u64::from(length));
+            request.length = length;
+            let mut split = VecDeque::from([request]);
+            self.split(from, rest, &mut split, cx);
+            self.under_way.append(&mut split);
+        }
+    }
+}
+
+impl Ahead for ReadAhead {
+    fn straight_to(&mut self, end: u64) {
+        self.promised = end;
     }
 }
 
@@ -192,17 +256,7 @@ impl AsyncSeek for ReadAhead {
 }
 
 impl Drop for ReadAhead {
-    /// A server allows only so many open files; outside of a runtime the connection's end closes them.
     fn drop(&mut self) {
-        let (connection, handle) = (
-            Arc::clone(&self.connection),
-            std::mem::take(&mut self.handle),
-        );
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // Nobody is left who could use the answer.
-                let _ = tokio::time::timeout(CLOSING, connection.sftp.close(handle)).await;
-            });
-        }
+        super::close_later(&self.connection, std::mem::take(&mut self.handle));
     }
 }

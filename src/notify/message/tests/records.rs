@@ -35,6 +35,7 @@ pub(super) fn archive_facts() -> ArchiveFacts {
         name: "erp_20261120.zip".into(),
         bytes: 84_123_456,
         modified: Some(at("2026-11-20T02:00:13Z")),
+        dated: None,
         sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
     }
 }

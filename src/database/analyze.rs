@@ -1,0 +1,164 @@
+//! The planner's statistics, which a dump doesn't carry: without them a database is live and unusably slow.
+//!
+//! ANALYZE works on one table at a time. Spread over several sessions it gives the same as one plain `ANALYZE`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tokio::time::{Instant, sleep};
+
+use super::connection::{Login, Session, column, connect, connect_with};
+use crate::escape::shown;
+use crate::verdict::{Explain, Failed, Outcome, Verdict};
+
+/// No statement takes longer; the stall ends it long before, unless it goes on.
+const DEADLINE: Duration = Duration::from_hours(24);
+const POLL: Duration = Duration::from_secs(1);
+/// Smaller tables go together, so that a thousand of them don't cost a thousand round trips.
+const LARGE: i64 = 4 << 20;
+const TOGETHER: usize = 40;
+
+/// What a plain ANALYZE takes, largest first: tables and materialized views of all schemas, no foreign tables.
+///
+/// Up to PostgreSQL 17 a partitioned table brings its partitions along, so they are no items of their own. From 18 on each is
+/// one, by ONLY, which still gathers a parent's statistics over its children.
+const TABLES: &str = "
+SELECT concat({only}, format('%I.%I', n.nspname, c.relname)) AS name, size
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'p' AND {trees}
+    THEN (SELECT coalesce(sum(pg_relation_size(relid)), 0) FROM pg_partition_tree(c.oid) WHERE isleaf)
+    ELSE pg_relation_size(c.oid) END::int8 AS size) sizes
+WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND NOT (c.relispartition AND {trees})
+ORDER BY size DESC, c.oid";
+
+/// A table with its size in bytes.
+type Table = (String, i64);
+
+/// Analyzes the database `name` with up to `jobs` sessions.
+///
+/// # Errors
+/// `failed`: it made no progress for `stall`; else as the server says.
+pub async fn analyze(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<()> {
+    let outcome = spread(login, name, jobs, stall).await;
+    outcome.context(format!("analyze the scratch database `{}`", shown(name)))
+}
+
+async fn spread(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<()> {
+    let watch = connect(login, name).await?;
+    let options = login.options(false);
+    let workers = (0..jobs.max(1)).map(|_| connect_with(login, name, &options));
+    let workers = try_join_all(workers).await?;
+    let workers: Vec<Session> = workers
+        .into_iter()
+        .map(|session| session.with_deadline(DEADLINE))
+        .collect();
+    let pids: Vec<i32> = workers.iter().map(Session::pid).collect();
+    tokio::select! {
+        outcome = share(&workers) => outcome?,
+        stalled = stalled(&watch, &pids, stall) => return Err(stalled),
+    }
+    for session in workers.into_iter().chain([watch]) {
+        session.close().await;
+    }
+    Ok(())
+}
+
+async fn share(workers: &[Session]) -> Outcome<()> {
+    let first = match workers {
+        [] => return Ok(()),
+        [only] => return only.batch("ANALYZE").await,
+        [first, ..] => first,
+    };
+    let queue = Queue::new(tables(first).await?);
+    let work = workers.iter().map(async |worker| {
+        while let Some(names) = queue.next() {
+            worker.batch(&format!("ANALYZE {names}")).await?;
+        }
+        Ok(())
+    });
+    try_join_all(work).await.map(drop)
+}
+
+async fn tables(session: &Session) -> Outcome<Vec<Table>> {
+    let (only, trees) = if session.version_num() >= 180_000 {
+        ("'ONLY '", "false")
+    } else {
+        ("''", "true")
+    };
+    let sql = TABLES.replace("{only}", only).replace("{trees}", trees);
+    let rows = session.query(&sql, &[]).await?;
+    rows.iter()
+        .map(|row| Ok((column(row, 0)?, column(row, 1)?)))
+        .collect()
+}
+
+/// What is still to be done, the largest last.
+struct Queue(Mutex<Vec<Table>>);
+
+impl Queue {
+    fn new(mut tables: Vec<Table>) -> Self {
+        tables.reverse();
+        Self(Mutex::new(tables))
+    }
+
+    /// One large table, or several small ones.
+    fn next(&self) -> Option<String> {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, largest) = tables.last()?;
+        let count = if *largest >= LARGE { 1 } else { TOGETHER };
+        let rest = tables.len().saturating_sub(count);
+        let taken = tables.split_off(rest);
+        let names: Vec<String> = taken.into_iter().rev().map(|(name, _)| name).collect();
+        Some(names.join(", "))
+    }
+}
+
+/// Ends only when none of the backends `pids` has moved for `stall`, or they can't be watched any more.
+async fn stalled(watch: &Session, pids: &[i32], stall: Duration) -> Failed {
+    // The tables and how far they are in them; between two tables, how many are done.
+    let sql = "SELECT concat((SELECT string_agg(concat_ws(' ', pid, relid, phase, sample_blks_scanned, ext_stats_computed,
+                                                         child_tables_done), ',' ORDER BY pid)
+                              FROM pg_stat_progress_analyze WHERE pid = ANY ($1)),
+                             ' ', (SELECT sum(analyze_count) FROM pg_stat_all_tables)),
+                      (SELECT string_agg(DISTINCT blocker::text, ', ')
+                       FROM unnest($1::int4[]) ours, unnest(pg_blocking_pids(ours)) blocker WHERE blocker <> ALL ($1))";
+    let (mut last, mut since) = (String::new(), Instant::now());
+    loop {
+        let row = match watch.query_one(sql, &[&pids]).await {
+            Ok(row) => row,
+            Err(failed) => return failed,
+        };
+        let seen = column::<String>(&row, 0).unwrap_or_default();
+        if seen != last {
+            (last, since) = (seen, Instant::now());
+        } else if since.elapsed() > stall {
+            let blockers: Option<String> = column(&row, 1).unwrap_or_default();
+            let by =
+                blockers.map_or_else(String::new, |pids| format!(", blocked by backend {pids}"));
+            return Failed::new(Verdict::Failed, format!("no progress within {stall:?}{by}"));
+        }
+        sleep(POLL.min(stall / 4)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_tables_go_first_and_alone_and_small_ones_together() {
+        let mut tables = vec![("big".to_owned(), 9 * LARGE), ("less".to_owned(), LARGE)];
+        tables.extend((0..=TOGETHER).map(|i| (format!("t{i}"), 100)));
+        let queue = Queue::new(tables);
+        assert_eq!(queue.next().as_deref(), Some("big"));
+        assert_eq!(queue.next().as_deref(), Some("less"));
+        let many = queue.next().expect("small ones");
+        assert!(
+            many.starts_with("t0, t1, ") && many.ends_with("t39"),
+            "{many}"
+        );
+        assert_eq!(queue.next().as_deref(), Some("t40"));
+        assert_eq!(queue.next(), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! What of a dump goes in: the table of contents without what the configuration leaves out, and without what hangs on that.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::toc::{Entry, LargeObjects, Toc};
+use crate::config::Contents;
+use crate::escape::shown;
+use crate::verdict::{Failed, Outcome, Verdict};
+
+/// Kinds that hold rows or the place for them: never lost because of something else that is left out.
+const DATA: [&str; 6] = [
+    "TABLE",
+    "TABLE DATA",
+    "SEQUENCE",
+    "SEQUENCE SET",
+    "MATERIALIZED VIEW",
+    "MATERIALIZED VIEW DATA",
+];
+/// Large objects are in the table of contents under these names.
+const LARGE: [&str; 3] = ["BLOB", "BLOBS", "BLOB METADATA"];
+/// Objects that a message names.
+const NAMED: usize = 5;
+
+/// What goes in, and to whom it will belong.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// To whom everything will belong; None: as in the dump.
+    pub owner: Option<String>,
+    pub keeps_privileges: bool,
+    pub keeps_tablespaces: bool,
+    skip: Vec<String>,
+    ids: HashSet<i64>,
+    told: LeftOut,
+}
+
+/// What is left out, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many entries each word of `skip` leaves out, the words in their order in the alphabet.
+    pub skipped: BTreeMap<String, u64>,
+    /// Kind and name of what can't be there without those.
+    pub consequences: Vec<(String, String)>,
+}
+
+impl Selection {
+    /// All that a restore into an existing database makes.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            owner: None,
+            keeps_privileges: true,
+            keeps_tablespaces: true,
+            skip: Vec::new(),
+            ids: HashSet::new(),
+            told: LeftOut::default(),
+        }
+    }
+
+    /// As the configuration says; `owner` is the role that it means.
+    ///
+    /// # Errors
+    /// `config`: something else than what is to be left out would lose rows with it.
+    pub fn new(toc: &Toc, contents: &Contents, owner: Option<String>) -> Outcome<Self> {
+        let mut selection = Self {
+            owner,
+            keeps_privileges: contents.keeps_privileges,
+            keeps_tablespaces: contents.keeps_tablespaces,
+            skip: contents.skip.clone(),
+            ..Self::everything()
+        };
+        for entry in toc.entries.iter().filter(|entry| !entry.is_passed_over()) {
+            if let Some(word) = selection.word_for(&entry.kind, &entry.tag).cloned() {
+                selection.ids.insert(entry.id);
+                *selection.told.skipped.entry(word).or_default() += 1;
+            }
+        }
+        for run in &toc.runs {
+            if let Some(word) = selection.word_for(&run.kind, "LARGE OBJECT").cloned() {
+                let count = run.ids.end().abs_diff(*run.ids.start()) + 1;
+                *selection.told.skipped.entry(word).or_default() += count;
+            }
+        }
+        selection.leave_out_what_hangs_on_it(toc);
+        selection.loses_no_rows()?;
+        Ok(selection)
+    }
+
+    /// Whether this entry goes in.
+    #[must_use]
+    pub fn takes(&self, entry: &Entry) -> bool {
+        !entry.is_passed_over()
+            && !self.ids.contains(&entry.id)
+            && (self.keeps_privileges || !entry.is_privilege())
+    }
+
+    /// Whether these large objects, or what is said about them, go in.
+    #[must_use]
+    pub fn takes_large(&self, run: &LargeObjects) -> bool {
+        self.word_for(&run.kind, "LARGE OBJECT").is_none()
+            && (self.keeps_privileges || &*run.kind != "ACL")
+    }
+
+    /// What `skip` leaves out.
+    #[must_use]
+    pub fn left_out(&self) -> &LeftOut {
+        &self.told
+    }
+
+    /// The contents as `pg_restore --use-list` reads them; None where nothing is left out.
+    #[must_use]
+    pub fn list(&self, toc: &Toc) -> Option<Vec<u8>> {
+        if self.told.skipped.is_empty() {
+            return None;
+        }
+        let mut list = String::new();
+        let mut runs = toc.runs.iter().peekable();
+        for (at, entry) in toc.entries.iter().enumerate() {
+            while let Some(run) = runs.next_if(|run| run.before <= at) {
+                self.add_large(run, &mut list);
+            }
+            if !self.ids.contains(&entry.id) {
+                add(entry.id, &mut list);
+            }
+        }
+        for run in runs {
+            self.add_large(run, &mut list);
+        }
+        Some(list.into_bytes())
+    }
+
+    fn add_large(&self, run: &LargeObjects, list: &mut String) {
+        if self.takes_large(run) {
+            for id in run.ids.clone() {
+                add(id, list);
+            }
+        }
+    }
+
+    /// The word of `skip` that means it.
+    fn word_for(&self, kind: &str, tag: &str) -> Option<&String> {
+        self.skip.iter().find(|word| {
+            let about = || {
+                let of = word.strip_prefix(kind)?.strip_prefix(' ')?;
+                let rest = tag.strip_prefix(of)?;
+                (rest.is_empty() || rest.starts_with(' ')).then_some(())
+            };
+            // The objects, their contents, and what is granted on them and said of them go together.
+            let large = LARGE.contains(&word.as_str())
+                && (LARGE.contains(&kind) || tag.starts_with("LARGE OBJECT"));
+            word.as_str() == kind || large || about().is_some()
+        })
+    }
+
+    /// The table of contents is in the order of the dependencies; a second pass finds nothing but in a dump that isn't.
+    fn leave_out_what_hangs_on_it(&mut self, toc: &Toc) {
+        loop {
+            let before = self.ids.len();
+            for entry in &toc.entries {
+                let hangs = entry.depends_on.iter().any(|id| self.ids.contains(id))
+                    || self.maps_to_what_is_left_out(entry, toc);
+                if hangs && !entry.is_passed_over() && self.ids.insert(entry.id) {
+                    let name = if entry.namespace.is_empty() {
+                        entry.tag.to_string()
+                    } else {
+                        format!("{}.{}", entry.namespace, entry.tag)
+                    };
+                    self.told.consequences.push((entry.kind.to_string(), name));
+                }
+            }
+            if self.ids.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// pg_dump writes down no dependency of user mappings: `USER MAPPING bob SERVER s`.
+    fn maps_to_what_is_left_out(&self, entry: &Entry, toc: &Toc) -> bool {
+        &*entry.kind == "USER MAPPING"
+            && toc.of_kind("SERVER").any(|server| {
+                self.ids.contains(&server.id)
+                    && entry.tag.ends_with(&format!(" SERVER {}", server.tag))
+            })
+    }
+
+    fn loses_no_rows(&self) -> Outcome<()> {
+        if self.skip.iter().any(|word| DATA.contains(&word.as_str())) {
+            return Ok(());
+        }
+        let lost = self.told.consequences.iter();
+        let lost = lost.filter(|(kind, _)| DATA.contains(&kind.as_str()));
+        let lost: Vec<String> = lost
+            .map(|(kind, name)| format!("{} `{}`", kind.to_lowercase(), shown(name)))
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<String> = self.told.skipped.keys().map(|w| format!("{w:?}")).collect();
+        Err(Failed::new(
+            Verdict::Config,
+            format!(
+                "`skip` ({}) would take with it: {}",
+                words.join(", "),
+                some_of(&lost)
+            ),
+        )
+        .hint("leave out of `skip` what these depend on"))
+    }
+}
+
+impl LeftOut {
+    /// What a restore must tell although it was asked for: what goes missing beyond the words of `skip`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        // What is said about an object and granted on it goes with it.
+        let about = ["ACL", "COMMENT", "SECURITY LABEL"];
+        let names: Vec<String> = self
+            .consequences
+            .iter()
+            .filter(|(kind, _)| !about.contains(&kind.as_str()))
+            .map(|(kind, name)| format!("{} `{}`", kind.to_lowercase(), shown(name)))
+            .collect();
+        if !names.is_empty() {
+            warnings.push(format!(
+                "left out because they depend on what `skip` leaves out: {}",
+                some_of(&names)
+            ));
+        }
+        if self.skipped.contains_key("ROW SECURITY") {
+            let told = "`skip` leaves row-level security off: whoever may read a table reads all of its rows";
+            warnings.push(told.to_owned());
+        } else if self.skipped.contains_key("POLICY") {
+            let told = "`skip` leaves the policies of row-level security out: only its owner sees rows of a table that has it";
+            warnings.push(told.to_owned());
+        }
+        warnings
+    }
+}
+
+fn add(id: i64, list: &mut String) {
+    list.push_str(&id.to_string());
+    list.push_str(";\n");
+}
+
+fn some_of(names: &[String]) -> String {
+    let listed = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
