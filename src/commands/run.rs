@@ -37,7 +37,7 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
     let held = report.step(Step::Network, reached).await?;
     let newest = report.step(Step::Fetch, newest(job, which, held)).await?;
     let (held, arrived) = match newest {
-        Newest::Arrived(held, arrived) => (*held, arrived),
+        Newest::Arrived(held, arrived) => (*held, *arrived),
         Newest::Streamable(held, ready) => return streamed(*held, *ready, job, report).await,
         Newest::Unchanged(why) => {
             report.record.message = Some(why);
@@ -128,7 +128,7 @@ fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
 
 /// What the fetch step ends with.
 enum Newest {
-    Arrived(Box<Held>, Arrived),
+    Arrived(Box<Held>, Box<Arrived>),
     /// For `stream = true`: nothing has come yet.
     Streamable(Box<Held>, Box<stream::Ready>),
     /// It is live already, and the job wants nothing done then; in words.
@@ -168,7 +168,7 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
     }
     fetch::space(job, needed_bytes(&chosen, job))?;
     let arrived = arrive(chosen, job).await?;
-    Ok(Newest::Arrived(Box::new(held), arrived))
+    Ok(Newest::Arrived(Box::new(held), Box::new(arrived)))
 }
 
 async fn arrive(chosen: fetch::Chosen, job: &Job<'_>) -> Outcome<Arrived> {

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use super::link::{long_inside, strike};
 use super::world::{Archive, Slow, World, archive, files, server, step_verdict};
 use crate::support::archives;
 use crate::support::program::Running;
 use crate::support::smtp::{self, Smtp};
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{Fault, Sshd};
 
 /// A small file system of its own. Only root can mount one: as somebody else these tests say that they are skipped.
 struct SmallDisk(PathBuf);
@@ -168,35 +169,35 @@ fn a_disk_that_fills_during_the_download_leaves_no_part_and_the_older_archive() 
     world.recovers(&good);
 }
 
-/// Runs the command, and fills the disk as soon as there is a dump on it.
-fn filled_while_unpacking(world: &World, disk: &SmallDisk, command: &str) -> Value {
-    let mut running = world.setup.start(&[command, "--json"]);
-    let filler = super::world::wait("the dump", || {
-        assert!(running.is_alive());
-        let dumps = files(&world.setup.path("state/dumps"));
-        (!dumps.is_empty()).then(|| disk.fill_but(MIB))
-    });
-    let report = local(world, running);
-    fs::remove_file(filler).expect("room again");
-    report
+/// A dump with so many zeros behind it, in gzip, which doesn't say how long it is.
+fn of_unknown_length(zeros: usize) -> Vec<u8> {
+    let small = server().database("small");
+    server().sql(&small, "create table item (n int)");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let dump = server().dump(&small, &["-Fc"]);
+    gzip.write_all(&dump).expect("memory");
+    gzip.write_all(&vec![0; zeros]).expect("memory");
+    archives::zip()
+        .entry("erp.dump", gzip.finish().expect("memory"))
+        .build()
 }
 
 #[test]
 fn a_disk_that_fills_while_unzipping_leaves_no_dump() {
     // given
     let world = World::new("");
-    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 400 * MIB) else {
+    let Some(_disk) = SmallDisk::mounted(&world.setup.path("state"), 100 * MIB) else {
         return;
     };
     let good = archive(server(), "new", Slow::default());
     world.offer(&Archive {
-        zip: large(120 * MIB),
+        zip: of_unknown_length(120 << 20),
         ..good.clone()
     });
     world.setup.run(&["fetch"]).expect(0);
 
     // when
-    let report = filled_while_unpacking(&world, &disk, "unzip");
+    let report = local(&world, world.setup.start(&["unzip", "--json"]));
 
     // then
     assert_eq!(step_verdict(&report, "unzip"), Some("local"));
@@ -207,23 +208,32 @@ fn a_disk_that_fills_while_unzipping_leaves_no_dump() {
 #[test]
 fn a_disk_that_fills_while_a_run_fetches_and_unzips_leaves_neither_archive_nor_dump() {
     for keep in ["keep_archives = 1", "keep_archives = 0"] {
-        // given
-        let world = World::new(keep);
-        let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 400 * MIB) else {
+        // given: a download that stalls until the disk is full
+        let sshd = Sshd::start();
+        let world = World::with(keep, |setup, _| setup.sftp(&sshd));
+        let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 200 * MIB) else {
             return;
         };
         let good = archive(server(), "new", Slow::default());
-        world.offer(&Archive {
-            zip: large(120 * MIB),
-            ..good.clone()
-        });
+        sshd.put("erp.zip", &long_inside("long", 12 << 20).zip);
+        strike(&sshd, Fault::StallAfter(2_000_000));
 
         // when
-        let report = filled_while_unpacking(&world, &disk, "run");
+        let mut running = world.setup.start(&["run", "--json"]);
+        let filler = super::world::wait("some of the dump", || {
+            assert!(running.is_alive());
+            let dumps = files(&world.setup.path("state/dumps"));
+            let some = dumps.iter().filter_map(|file| file.metadata().ok());
+            let has_come = some.map(|meta| meta.len()).sum::<u64>() > MIB;
+            has_come.then(|| disk.fill_but(MIB))
+        });
+        sshd.cut();
 
         // then
+        let report = local(&world, running);
         assert_eq!(step_verdict(&report, "fetch"), Some("local"), "{keep}");
-        fs::remove_file(world.store.join("erp.zip")).expect("removed");
+        fs::remove_file(filler).expect("room again");
+        sshd.put("erp.zip", &good.zip);
         world.recovers(&good);
     }
 }

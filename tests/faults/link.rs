@@ -49,10 +49,10 @@ pub fn long(word: &str) -> Archive {
 }
 
 /// Noise behind the end of the dump but in its own file, so that unpacking it is as long as the download.
-pub fn long_inside(word: &str) -> Archive {
+pub fn long_inside(word: &str, bytes: usize) -> Archive {
     let mut long = archive(server(), word, Slow::default());
     let mut dump = inner(&long.zip);
-    dump.extend_from_slice(&crate::support::archives::dump(3 << 20)[5..]);
+    dump.extend_from_slice(&crate::support::archives::dump(bytes)[5..]);
     let zip = crate::support::archives::zip();
     long.zip = zip.entry("erp.dump", dump).build();
     long

@@ -93,7 +93,7 @@ fn a_signal_while_a_download_stalls_removes_what_had_come() {
         // given
         let sshd = Sshd::start();
         let world = World::with(keep, |setup, _| setup.sftp(&sshd));
-        sshd.put("erp.zip", &long_inside("new").zip);
+        sshd.put("erp.zip", &long_inside("new", 3 << 20).zip);
         // Only the timeout for "no bytes" ends this otherwise.
         let config = std::fs::read_to_string(world.setup.path("config.toml")).expect("config.toml");
         let patient = config.replace("timeout = \"2s\"", "timeout = \"1m\"");
