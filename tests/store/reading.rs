@@ -20,7 +20,8 @@ const KIB: u64 = 1024;
 async fn opened(server: &ScriptedSftp) -> Opened {
     let store = named(scripted(server));
     let store = store::open(&store, password("correct horse"), TIMEOUT).await;
-    store.unwrap().open("a.zip").await.unwrap()
+    let opened = store.expect("a login").open("a.zip").await;
+    opened.expect("an open archive")
 }
 
 #[tokio::test]
