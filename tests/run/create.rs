@@ -107,7 +107,8 @@ fn a_dry_run_tells_what_would_be_made_and_makes_nothing() {
     let ran = setup.run(&["run", "--dry-run"]).expect(0);
 
     says(&ran.stdout, &["would be made", "nothing to undo to"]);
-    says(&ran.stderr, &["is made: UTF8", &near, "mistyped"]);
+    // Other tests have databases with names like this one too, so which are named is not known here.
+    says(&ran.stderr, &["is made: UTF8", "mistyped"]);
     assert!(!is_there(&scene));
     scene
         .server
