@@ -50,7 +50,7 @@ impl Problem {
             Self::Io(error) => caused(reader_failed, "read the archive", error),
             Self::WriteFailed(error) => caused(Verdict::Local, "write the unpacked dump", error),
             // Whoever stops a run says so itself; reached only where it forgot to.
-            Self::Stopped => Failed::new(Verdict::Bug, "unpacking was stopped"),
+            Self::Stopped => Failed::interrupted(),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::report::DumpFacts;
 use crate::run::Run;
 use crate::verdict::{Explain, Judge, Outcome, Verdict};
 
-/// How long the archive is still read once pg_restore has failed: whether broken data made it fail is then known.
+/// How long the archive is still read once pg_restore has failed: whether broken data, or data of another archive, made it fail is then known.
 const DOUBT: Duration = Duration::from_mins(1);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
@@ -119,7 +119,9 @@ async fn after_the_load(
         }
         Err(failed) if matches!(failed.verdict, Verdict::Failed | Verdict::Damaged) => {
             match tokio::time::timeout(DOUBT, source).await {
-                Ok(Err(cause)) if cause.verdict == Verdict::Damaged => Err(cause),
+                Ok(Err(cause)) if matches!(cause.verdict, Verdict::Damaged | Verdict::Stale) => {
+                    Err(cause)
+                }
                 _ => Err(failed),
             }
         }

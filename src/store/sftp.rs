@@ -11,6 +11,7 @@ mod recorded;
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ const MOST_ENTRIES: usize = 2_000_000;
 
 /// How long the server may take to close a file that nobody waits for.
 const CLOSING: Duration = Duration::from_secs(30);
+
+/// Bytes that may come before an answer: twice what a read-ahead that was given up has under way.
+const MOST_BEFORE_AN_ANSWER: u64 = 2 * read_ahead::MOST_BYTES;
 
 /// Names of a listing that are remembered at most.
 const MOST_REMEMBERED: usize = 10_000;
@@ -127,14 +131,23 @@ impl SftpStore {
         (resolved != self.path && resolved != self.path.trim_end_matches('/')).then_some(resolved)
     }
 
-    /// Awaits one answer of the server, but not for ever.
+    /// Awaits one answer of the server, but not for ever: as long as bytes come that were asked for before, it may be behind them.
     async fn ask<T>(
         &self,
         request: impl Future<Output = Result<T, SftpError>> + Send,
     ) -> Result<T, Unanswered> {
-        match tokio::time::timeout(self.patience, request).await {
-            Ok(answer) => answer.map_err(Unanswered::Sftp),
-            Err(_) => Err(Unanswered::Silence(self.patience)),
+        let mut request = pin!(request);
+        let start = self.connection.arrived.load(Ordering::Relaxed);
+        let mut before = start;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(self.patience, &mut request).await {
+                return answer.map_err(Unanswered::Sftp);
+            }
+            let now = self.connection.arrived.load(Ordering::Relaxed);
+            if now == before || now - start > MOST_BEFORE_AN_ANSWER {
+                return Err(Unanswered::Silence(self.patience));
+            }
+            before = now;
         }
     }
 

@@ -1,5 +1,6 @@
 //! The download: what is wanted of a chosen archive, handed to those who keep and unpack it, resumed where a link was cut.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Read, SeekFrom};
 use std::ops::Range;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::feed::{Block, Fed, Feed};
+use super::feed::{Block, Fed, Feed, Piece};
 use super::keeper::Keeper;
 use super::{Chosen, Fetched, connect, open, patiently, rate, unchanged};
 use crate::commands::Job;
@@ -20,6 +21,9 @@ use crate::store::{Listed, Store, StoreError};
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 const BLOCK: usize = 256 << 10;
+
+/// Buffers that come back: as many as can be under way to those who keep and unpack.
+const MOST_LENT: usize = 20;
 
 /// An archive whose dump turns out to be broken is still fetched to its end if no more than this is left of it.
 const NOT_WORTH_STOPPING: u64 = 16 << 20;
@@ -38,6 +42,7 @@ pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<
         keeper: Some(Keeper::start(&archive, job)?),
         feed,
         given_up: false,
+        lent: VecDeque::new(),
         archive,
     };
     transfer.complete(store, job).await?;
@@ -57,6 +62,7 @@ pub async fn pass_on(chosen: Chosen, feed: Feed, job: &Job<'_>) -> Outcome<bool>
         keeper: None,
         feed: Some(feed),
         given_up: false,
+        lent: VecDeque::new(),
         archive,
     };
     transfer.complete(store, job).await?;
@@ -72,6 +78,8 @@ struct Transfer {
     feed: Option<Feed>,
     /// Whoever unpacks has failed.
     given_up: bool,
+    /// Blocks that were handed on, oldest first: their buffers come back.
+    lent: VecDeque<Block>,
 }
 
 impl Transfer {
@@ -119,10 +127,10 @@ impl Transfer {
         opened.file.straight_to(self.span.end);
         while !self.is_over() {
             let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
-            let mut block = Vec::with_capacity(left.min(BLOCK));
+            let mut buffer = self.buffer();
             let read = opened
                 .file
-                .read_buf(&mut block)
+                .read(&mut buffer[..left.min(BLOCK)])
                 .await
                 .map_err(|error| Failed::from(StoreError::of_read(error)))?;
             if read == 0 {
@@ -134,12 +142,26 @@ impl Transfer {
                     ),
                 ));
             }
-            block.truncate(left);
-            job.run.progress.advance(block.len() as u64);
-            self.hand_on(Block::new(block)).await?;
+            job.run.progress.advance(read as u64);
+            let block = Block::new(Piece::new(buffer, read));
+            self.lent.push_back(Block::clone(&block));
+            self.hand_on(block).await?;
         }
         // Also where it was found to be broken: it may have been replaced while it came.
         unchanged(&self.archive, &open(store, &self.archive).await?)
+    }
+
+    /// The oldest one that nobody has any more, or a new one.
+    fn buffer(&mut self) -> Vec<u8> {
+        while self.lent.len() > MOST_LENT {
+            self.lent.pop_front();
+        }
+        let is_free = |block: &mut Block| Block::get_mut(block).is_some();
+        if self.lent.front_mut().is_some_and(is_free) {
+            let oldest = self.lent.pop_front().and_then(Block::into_inner);
+            return oldest.map_or_else(|| vec![0; BLOCK], Piece::into_buffer);
+        }
+        vec![0; BLOCK]
     }
 
     fn is_over(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The bytes of an archive on their way from the download to whoever unpacks them: in order, and only so many at a time.
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,35 @@ use crate::archive::Found;
 const BLOCKS: usize = 8;
 
 /// A block of the archive, shared by everybody who takes it.
-pub type Block = Arc<Vec<u8>>;
+pub type Block = Arc<Piece>;
+
+/// Bytes at the start of a buffer that is filled again once nobody has the block any more: a new one would be zeroed by the
+/// system and by us.
+#[derive(Debug, Default)]
+pub struct Piece {
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+impl Piece {
+    /// The first `length` bytes of `buffer`.
+    pub fn new(buffer: Vec<u8>, length: usize) -> Self {
+        let length = length.min(buffer.len());
+        Self { buffer, length }
+    }
+
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
 
 /// The download's end. Dropped before the span's last byte it makes the other end fail.
 #[derive(Debug)]
@@ -148,15 +176,25 @@ impl Read for Arriving {
             self.at += read as u64;
             return Ok(read);
         }
-        if self.at != self.came {
-            let told = "only the start of what comes can be read again, and nothing ahead";
+        if self.at < self.came {
+            let told = "only the start of what comes can be read again";
             return Err(io::Error::new(io::ErrorKind::Unsupported, told));
         }
-        if !self.more() {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the download has ended",
-            ));
+        loop {
+            if !self.more() {
+                return Err(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "the download has ended",
+                ));
+            }
+            let ahead = usize::try_from(self.at - self.came).unwrap_or(usize::MAX);
+            if ahead == 0 {
+                break;
+            }
+            // What lies between is wanted by nobody.
+            let skipped = ahead.min(self.rest.len());
+            self.rest.start += skipped;
+            self.came += skipped as u64;
         }
         let read = self.rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&self.block[self.rest.start..][..read]);
@@ -189,7 +227,7 @@ mod tests {
             let mut at = 0;
             let mut last = Fed::Taken;
             for block in content.chunks(bytes) {
-                let block = Block::new(block.to_vec());
+                let block = Block::new(Piece::new(block.to_vec(), block.len()));
                 last = futures::executor::block_on(feed.take(at, &block));
                 at += block.len() as u64;
             }
@@ -234,15 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_ahead_is_an_error_and_not_other_bytes() {
+    fn what_is_gone_is_an_error_and_what_is_ahead_is_waited_for() {
         let (feed, mut arriving) = feed(0..2_000_000);
         let sender = deliver(feed, content(), 4096);
         let mut block = vec![0; 1_000_000];
         arriving.read_exact(&mut block).expect("half of it");
-        for place in [600_000, 1_500_000] {
-            arriving.seek(SeekFrom::Start(place)).expect("a seek");
-            assert!(arriving.read(&mut block).is_err(), "{place}");
-        }
+        arriving.seek(SeekFrom::Start(600_000)).expect("a seek");
+        assert!(arriving.read(&mut block).is_err());
+        arriving.seek(SeekFrom::Start(1_500_000)).expect("a seek");
+        arriving
+            .read_exact(&mut block[..1000])
+            .expect("what is ahead");
+        assert!(block[..1000] == content()[1_500_000..1_501_000]);
         drop(arriving);
         assert_eq!(sender.join().expect("sent"), Fed::GivenUp);
     }

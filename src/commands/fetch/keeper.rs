@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZero;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -20,6 +22,8 @@ use crate::state_dir;
 use crate::store::Listed;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
+/// Bytes after which the system is asked to begin with writing them to the disk.
+const WRITTEN_AT_ONCE: u64 = 8 << 20;
 /// Blocks that wait to be written at most.
 const BLOCKS: usize = 8;
 
@@ -107,12 +111,16 @@ fn write(
     mut blocks: mpsc::Receiver<Block>,
     whole: u64,
 ) -> Outcome<Written> {
-    let (mut hash, mut bytes) = (Sha256::new(), 0);
+    let (mut hash, mut bytes, mut begun) = (Sha256::new(), 0, 0);
     while let Some(block) = blocks.blocking_recv() {
         file.write_all(&block)
             .judge(Verdict::Local, format!("write {}", part.display()))?;
-        hash.update(&*block);
+        hash.update(&block[..]);
         bytes += block.len() as u64;
+        if bytes - begun >= WRITTEN_AT_ONCE {
+            begin_writing(&file, begun..bytes);
+            begun = bytes;
+        }
     }
     // One that has failed or was stopped is removed, and nobody waits for it.
     if bytes == whole {
@@ -125,6 +133,14 @@ fn write(
         bytes,
         sha256: hex(&hash.finalize()),
     })
+}
+
+/// Lets the disk work while more comes, so that little is left for the end. Linux starts to write what it is told is not needed,
+/// and doesn't wait for it; pages that are being written stay in memory.
+fn begin_writing(file: &File, range: Range<u64>) {
+    let length = NonZero::new(range.end - range.start);
+    // Only time is lost where it can't be asked.
+    let _ = rustix::fs::fadvise(file, range.start, length, rustix::fs::Advice::DontNeed);
 }
 
 fn publish(

@@ -88,7 +88,12 @@ pub async fn finish(
     let (bytes, out) = work.await.judge(Verdict::Bug, &what)?.context(&what)?;
     if let Some(fetched) = fetched {
         let kept = look_again(&fetched.path, job).await?;
-        same(kept.found.is_same(&contents.found), &archive)?;
+        let is_same = same(kept.found.is_same(&contents.found), &archive);
+        if is_same.is_err() {
+            // Its facts are those of another file: nobody is to find it.
+            crate::commands::fetch::discard(fetched)?;
+        }
+        is_same?;
     }
     let toc = Toc::open(&part).context(&what)?;
     same(toc == contents.toc, &archive)?;

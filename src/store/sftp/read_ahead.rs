@@ -22,7 +22,7 @@ use crate::store::{Ahead, Kind, StoreError};
 pub(super) const MOST_BYTES: u64 = 24 * 1024 * 1024;
 
 /// Requests under way at most: where each is small, a server's queue is the bound. OpenSSH's own client has 64.
-const MOST_REQUESTS: usize = 256;
+const MOST_REQUESTS: usize = 160;
 
 /// A reply cut shorter than this says nothing about what the server serves at once.
 const LEAST_CUT: u32 = 4096;
@@ -204,6 +204,12 @@ impl ReadAhead {
         }
         self.at_once = got;
         for mut request in std::mem::take(&mut self.under_way) {
+            if self.under_way.len() >= MOST_REQUESTS || self.next < request.offset {
+                // Smaller pieces are more of them: the last ones are asked for again when their turn comes.
+                self.next = self.next.min(request.offset);
+                self.under_way_bytes -= u64::from(request.length);
+                continue;
+            }
             let length = request.length.min(got);
             let (rest, from) = (request.length - length, request.offset + u64::from(length));
             request.length = length;
