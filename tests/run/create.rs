@@ -231,3 +231,20 @@ fn a_live_database_that_is_gone_is_made_again_from_an_archive_that_was_restored_
 
     scene.is_new();
 }
+
+#[test]
+fn what_is_made_belongs_to_whoever_restores_also_where_the_objects_do_not() {
+    let scene = without_live();
+    let role = scene.server.role("keeper", "NOLOGIN");
+    let setup = creating(&scene, &format!("owner = \"role:{role}\""));
+
+    run(&setup, "done");
+
+    let owner = format!(
+        "select pg_get_userbyid(datdba) from pg_database where datname = '{}'",
+        scene.live
+    );
+    assert_eq!(scene.server.value("postgres", &owner), "postgres");
+    let table = "select tableowner from pg_tables where tablename = 't'";
+    assert_eq!(scene.server.value(&scene.live, table), role);
+}
