@@ -9,7 +9,7 @@ use crate::support::shop::Shop;
 use crate::support::smtp::{Options, Smtp};
 
 /// A live database that `a.zip` has just replaced; what was live is set aside.
-fn refreshed(lines: &str) -> Shop {
+pub fn refreshed(lines: &str) -> Shop {
     let shop = Shop::new(lines);
     shop.offer("a.zip", "new", 10);
     shop.refreshed();
