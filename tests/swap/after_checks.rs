@@ -407,6 +407,37 @@ fn what_waited_and_fails_its_check_when_it_goes_live_is_undone_too() {
 }
 
 #[test]
+fn what_waited_for_the_old_database_still_waits_after_the_way_back() {
+    // given
+    let shop = offered("swap = \"hold\"");
+    shop.refreshed();
+    let kept = waiting(&shop);
+    rewrite(&shop, "swap = \"hold\"", &command("exit 1"));
+    shop.offer("b.zip", "newer", 1);
+
+    // when
+    shop.run(&["run"]).expect(10);
+
+    // then
+    assert_eq!(shop.row(), "old");
+    assert_eq!(waiting(&shop), kept);
+    rewrite(&shop, "exit 1", "exit 0");
+    shop.run(&["swap", "--yes"]).expect(0);
+    assert_eq!(shop.row(), "new");
+}
+
+#[test]
+fn where_none_is_kept_no_undo_is_promised_after_the_way_back() {
+    let shop = offered(&format!("keep_previous = 0\n{}", command("exit 1")));
+
+    let report = shop.run(&["run", "--json"]).expect(10).json();
+
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
+    assert_eq!(shop.row(), "old");
+    assert!(!text(&report["hint"]).contains("undo"), "{report}");
+}
+
+#[test]
 fn a_run_that_died_after_a_check_failed_and_before_the_way_back_has_rejected_its_archive() {
     // given: killed while it checks, and the verdict written as if it had come one moment later
     let gate = Gate::new();

@@ -455,3 +455,14 @@ fn on_a_terminal_an_undo_shows_what_it_would_do_and_asks() {
     assert_eq!(ended, Some(0), "{shown}");
     assert_eq!(shop.row(), "old");
 }
+
+#[test]
+fn a_hook_that_is_missing_is_found_before_anybody_is_asked_to_go_back() {
+    let shop = refreshed("");
+    add(&shop, "before_swap = [[\"no-such-program\"]]");
+
+    let planned = shop.run(&["undo", "--dry-run"]).expect(3);
+
+    assert!(planned.stderr.contains("before_swap"), "{planned}");
+    assert_eq!(shop.row(), "new");
+}
