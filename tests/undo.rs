@@ -1,6 +1,7 @@
 //! Back to the previous database, and forth again.
 
 mod command;
+mod unclear;
 
 use backupctl::database::swap::{UndoPlan, plan_undo, undo};
 use backupctl::verdict::{Outcome, Verdict};

@@ -75,10 +75,7 @@ pub async fn undo(failed: Failed, swapped: Swapped, job: &Job<'_>, report: &mut 
         secrets: job.secrets.clone(),
         ..*job
     };
-    let going_back = async {
-        let duties = go_back(swapped, &unstoppable).await?;
-        open_duties(&[duties, previous::drop_old(job).await].concat())
-    };
+    let going_back = async { open_duties(&go_back(swapped, &unstoppable, job).await?) };
     match report.undivided_step(Step::Undo, going_back).await {
         Err(undoing) if undoing.verdict != Verdict::Attention => {
             let message = format!(
@@ -100,16 +97,20 @@ pub async fn undo(failed: Failed, swapped: Swapped, job: &Job<'_>, report: &mut 
                 verdict: Verdict::Failed,
                 ..failed
             };
+            let forward = match job.restore.keep_previous {
+                0 => String::new(),
+                _ => format!(
+                    "; `backupctl undo {}` would bring the new database back",
+                    job.restore.name
+                ),
+            };
             failed.context("undone by itself").hint(format!(
-                "the old database is live again; look into what the check found. The archive is not taken again by itself; \
-                 `backupctl undo {}` would bring the new database back",
-                job.restore.name
+                "the old database is live again; look into what the check found. The archive is not taken again by itself{forward}"
             ))
         }
     }
 }
 
-/// Returns what is left to the operator.
 /// The first restore of a database that was not there: what a check speaks against is live, and nothing was before it.
 pub fn nothing_to_go_back_to(failed: Failed) -> Failed {
     Failed {
@@ -120,7 +121,9 @@ pub fn nothing_to_go_back_to(failed: Failed) -> Failed {
     .hint("the new database is live: before it there was none that could be again; mend it, or drop it, then run again")
 }
 
-async fn go_back(swapped: Swapped, job: &Job<'_>) -> Outcome<Vec<String>> {
+/// Returns what is left to the operator. Nobody else may restore into the database before what is superseded is gone; dropping
+/// that takes time, for which a signal need not wait: `stoppable` is the job with it.
+async fn go_back(swapped: Swapped, job: &Job<'_>, stoppable: &Job<'_>) -> Outcome<Vec<String>> {
     // A check may have restarted the server; then the hold is taken anew.
     let held = restore::still_held(swapped.held, job).await?;
     let plan = back_to(&held.session, (&swapped.new, &swapped.old)).await?;
@@ -135,23 +138,29 @@ async fn go_back(swapped: Swapped, job: &Job<'_>) -> Outcome<Vec<String>> {
     };
     let login = login(job);
     let swapping = swap::undo(&login, &plan, patience, &job.run);
-    let undone = hooks::around(&names, job, swapping).await;
-    held.session.close().await;
-    let (undone, after) = undone?;
+    let (undone, after) = hooks::around(&names, job, swapping).await?;
     job.run.notes.previous(&undone.set_aside);
     job.run.notes.message(format!(
         "{} is live again; {}",
-        undone.restored,
+        shown(&undone.restored),
         ended_sessions(undone.ended_sessions)
     ));
-    Ok([undone.differences, after].concat())
+    let stuck = previous::prune(stoppable).await;
+    held.session.close().await;
+    Ok([undone.differences, after, stuck].concat())
 }
 
 /// The name of what is set aside carries an id of its own, since the swap of this run has given away the run's; its stamp
 /// names this run.
 async fn back_to(session: &Session, (new, old): (&swap::Named, &swap::Named)) -> Outcome<UndoPlan> {
     let id = RunId::new(Timestamp::now());
-    let plan = swap::plan_undo(session, &new.name, &id).await?;
+    let mut plan = swap::plan_undo(session, &new.name, &id).await?;
+    if plan.previous.oid != old.oid {
+        // The newest is so by the server's clock, which somebody may have put back.
+        let all = swap::previous_databases(session, &new.name).await?;
+        let ours = all.into_iter().find(|one| one.oid == old.oid && one.whole);
+        plan.previous = ours.unwrap_or(plan.previous);
+    }
     if plan.live.oid == new.oid && plan.previous.oid == old.oid {
         return Ok(plan);
     }

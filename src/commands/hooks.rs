@@ -25,7 +25,7 @@ pub struct Names {
     pub scratch: String,
 }
 
-/// Whether every hook's program is there, found out before anything is loaded.
+/// Whether the program of every hook and of `after_checks` is there, found out before anything is loaded or goes live.
 pub fn judge(job: &Job<'_>) -> Outcome<()> {
     let after_checks = job
         .restore
@@ -35,10 +35,22 @@ pub fn judge(job: &Job<'_>) -> Outcome<()> {
             AfterCheck::Command(command) => Some(("after_checks", command)),
             AfterCheck::Sql(_) => None,
         });
-    for (setting, hook) in all(job).chain(after_checks) {
-        Command::from_list(hook).context(format!("restores.{}.{setting}", job.restore.name))?;
-    }
-    Ok(())
+    are_there(all(job).chain(after_checks), job)
+}
+
+/// The same for an undo, which no missing check keeps back.
+pub fn judge_undo(job: &Job<'_>) -> Outcome<()> {
+    are_there(all(job), job)
+}
+
+fn are_there<'a>(
+    mut hooks: impl Iterator<Item = (&'static str, &'a Hook)>,
+    job: &Job<'_>,
+) -> Outcome<()> {
+    hooks.try_for_each(|(setting, hook)| {
+        let found = Command::from_list(hook).map(drop);
+        found.context(format!("restores.{}.{setting}", job.restore.name))
+    })
 }
 
 fn all<'a>(job: &'a Job<'_>) -> impl Iterator<Item = (&'static str, &'a Hook)> {

@@ -21,9 +21,11 @@ pub async fn restore(
     job: &Job<'_>,
     report: &mut Report,
 ) -> Outcome<()> {
-    let after = report
+    let mut after = report
         .undivided_step(Step::Restore, load(held, unpacked, job))
         .await?;
+    // The live database keeps its OID, by which `swap` would take what was prepared for it before as current.
+    after.extend(super::prepared::drop_superseded(job, None).await);
     let checked = report.step(Step::Check, check(job)).await;
     if checked.is_err() {
         for duty in &after {
@@ -31,10 +33,7 @@ pub async fn restore(
         }
     }
     checked.map_err(too_late)?;
-    let mut duties = after;
-    // The live database keeps its OID, by which `swap` would take what was prepared for it before as current.
-    duties.extend(super::prepared::drop_superseded(job, None).await);
-    open_duties(&duties)
+    open_duties(&after)
 }
 
 async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Vec<String>> {

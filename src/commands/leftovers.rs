@@ -2,56 +2,45 @@
 //!
 //! Only what a journal lists is ever removed.
 
+mod live;
+
 use std::path::Path;
 
 use super::{App, Job, Order, hooks};
 use crate::config::{Config, Restore};
 use crate::database::connection::Login;
 use crate::database::scratch;
-use crate::database::swap::{self, Happened};
+use crate::database::swap;
 use crate::durable;
+use crate::escape::shown;
 use crate::journal::{self, Created, Entries};
-use crate::report::{self, Record, Step};
 use crate::run::{Run, RunId};
 use crate::secret::Secrets;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
-/// Names the run that died last, and removes what dead runs of this job have left.
+/// Names the run that died last, removes what dead runs of this job have left, and says what is live since.
 pub async fn clean(job: &Job<'_>, order: Order) {
     let earlier = job
         .newest_first()
         .find(|record| record.run != job.run.id.as_str());
-    if let Some(dead) = earlier.filter(|record| record.verdict.is_none()) {
+    let dead = earlier.filter(|record| record.verdict.is_none());
+    if let Some(dead) = &dead {
         let step = dead.steps.iter().find(|step| step.verdict.is_none());
         let step = step.map_or_else(
-            || "before its first step".to_owned(),
+            || match dead.steps.last() {
+                None => "before its first step".to_owned(),
+                Some(last) => format!("after step {}", last.step),
+            },
             |step| format!("in step {}", step.step),
         );
         job.run.notes.warn(format!(
             "the run of {:.0} ({}) died {step}",
             dead.started, dead.run
         ));
-        if let Some(warning) = unjudged(&dead) {
-            job.run.notes.warn(warning);
-        }
     }
-    let (found, unreadable) = match journal::left_behind(job.state_dir(), &job.restore.name) {
-        Ok(found) => found,
-        Err(error) => {
-            return job
-                .run
-                .notes
-                .warn(format!("read the journals of earlier runs: {error}"));
-        }
-    };
-    for path in unreadable {
-        job.run.notes.warn(format!(
-            "the journal {} can't be read; nothing in it was cleaned up",
-            path.display()
-        ));
-    }
-    for entries in found {
-        if let Err(failed) = settle(job, order, &entries).await {
+    let found = left_behind(job);
+    for entries in &found {
+        if let Err(failed) = settle(job, order, entries).await {
             job.run.notes.warn(format!(
                 "clean up after run {}: {}; the next run tries again",
                 entries.run,
@@ -59,21 +48,29 @@ pub async fn clean(job: &Job<'_>, order: Order) {
             ));
         }
     }
+    if let Some(dead) = dead {
+        live::tell(job, order, &dead, &found).await;
+    }
 }
 
-/// A run that died between its swap and the end of `after_checks` has left live what nobody has judged.
-fn unjudged(dead: &Record) -> Option<String> {
-    let last = dead.steps.last()?;
-    let swapped = dead
-        .steps
-        .iter()
-        .any(|step| step.step == Step::Swap && step.verdict.is_some_and(Verdict::is_good));
-    (swapped && last.step == Step::Check && last.verdict.is_none()).then(|| {
-        format!(
-            "the new database of run {} is live, and its `after_checks` never ended; `backupctl undo {}` goes back",
-            dead.run, dead.job
-        )
-    })
+fn left_behind(job: &Job<'_>) -> Vec<Entries> {
+    match journal::left_behind(job.state_dir(), &job.restore.name) {
+        Ok((found, unreadable)) => {
+            for path in unreadable {
+                job.run.notes.warn(format!(
+                    "the journal {} can't be read; nothing in it was cleaned up",
+                    path.display()
+                ));
+            }
+            found
+        }
+        Err(error) => {
+            job.run
+                .notes
+                .warn(format!("read the journals of earlier runs: {error}"));
+            Vec::new()
+        }
+    }
 }
 
 async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
@@ -106,7 +103,7 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
         end_backends(job, &dead).await?;
     }
     for created in &entries.created {
-        settle_on_server(job, &dead, created).await?;
+        settle_on_server(job, &dead, entries, created).await?;
     }
     journal::settle(job.state_dir(), entries).judge(Verdict::Local, "remove its journal")
 }
@@ -119,7 +116,12 @@ async fn end_backends(job: &Job<'_>, dead: &RunId) -> Outcome<()> {
     Ok(())
 }
 
-async fn settle_on_server(job: &Job<'_>, dead: &RunId, created: &Created) -> Outcome<()> {
+async fn settle_on_server(
+    job: &Job<'_>,
+    dead: &RunId,
+    entries: &Entries,
+    created: &Created,
+) -> Outcome<()> {
     match created {
         Created::File(_) | Created::Hooks { .. } => {}
         Created::Scratch { name, .. } => {
@@ -139,8 +141,12 @@ async fn settle_on_server(job: &Job<'_>, dead: &RunId, created: &Created) -> Out
         Created::Swap {
             live_oid,
             scratch_oid,
+            previous,
             ..
-        } => told(job, dead, (*live_oid, *scratch_oid)).await?,
+        } => {
+            let begun = live::Begun::of(&entries.command, previous, dead, job);
+            live::swapped(job, dead, begun, (*live_oid, *scratch_oid)).await?;
+        }
         Created::InPlace { name, .. } => job.run.notes.warn(format!(
             "run {dead} ended in the middle of its restore over `{name}` (method = \"in-place\"): it is wholly the old or wholly the new one, look which"
         )),
@@ -161,31 +167,6 @@ async fn start_again(job: &Job<'_>, dead: &RunId, live: &str, scratch: &str) {
     job.run.notes.warn(format!(
         "run {dead} had begun `before_swap` and died before `after_swap`, which {ended}"
     ));
-}
-
-/// Whether a swap that was cut short happened is asked of the catalog, by OID.
-async fn told(job: &Job<'_>, dead: &RunId, (live_oid, incoming_oid): (u32, u32)) -> Outcome<()> {
-    let login = super::restore::login(job);
-    let session = login.maintenance().await?;
-    let name = &job.database.name;
-    let happened = swap::was_swapped(&session, live_oid, incoming_oid, name).await?;
-    let is_undo = report::current_step(job.state_dir(), dead.as_str()) == Some(Step::Undo);
-    let ended = match happened {
-        Happened::Yes if is_undo => "had happened: the previous database is live again",
-        Happened::No if is_undo => {
-            "had not happened: what it was to take back is still live, and `backupctl undo` takes it back"
-        }
-        Happened::Yes => "had happened: the new database is live",
-        Happened::No if live_oid == 0 => "had not happened: there is still no live database",
-        Happened::No => "had not happened: the old database is live",
-        Happened::Unknown => "can't be judged any more: another database is live now",
-    };
-    session.close().await;
-    let what = if is_undo { "undo" } else { "swap" };
-    job.run.notes.warn(format!(
-        "the {what} of `{name}` that run {dead} had begun {ended}"
-    ));
-    Ok(())
 }
 
 /// At the end of a run, however it ended: what its journal still lists is removed.
@@ -240,6 +221,13 @@ async fn drop_own_scratch(
         timeout: config.network.timeout,
     };
     if has_its_stamp(&login, name).await? {
+        // The server was away when it should have answered.
+        run.notes.waiting(name);
+        run.notes.warn(format!(
+            "`{}` is prepared all the same: it waits for `backupctl swap {}`",
+            shown(name),
+            restore.name
+        ));
         return Ok(());
     }
     scratch::drop_scratch(&login, name, run)

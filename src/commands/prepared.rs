@@ -1,7 +1,7 @@
 //! What is loaded and checked but not live: keeping it for `backupctl swap`, naming what waits, and dropping what is superseded.
 
 use super::Job;
-use super::restore::{Held, Restored, login};
+use super::restore::{Held, Restored, login, lost_on_the_way};
 use crate::database::connection::Session;
 use crate::database::scratch::Scratch;
 use crate::database::swap::{self, PreparedStamp, Pruned, is_in_the_way};
@@ -15,10 +15,11 @@ use crate::verdict::{Failed, Outcome, Verdict};
 /// As the server says: then it is dropped like every scratch database of a failed run; `attention`: an older one could not be.
 pub async fn hold(restored: Restored, job: &Job<'_>) -> Outcome<()> {
     let Restored { scratch, held } = restored;
-    stamp(&scratch, &held, job).await?;
+    stamp(&scratch, &held, job).await.map_err(lost_on_the_way)?;
     job.run.notes.message(format!(
         "{} waits for `backupctl swap {}`",
-        scratch.name, job.restore.name
+        shown(&scratch.name),
+        job.restore.name
     ));
     let duties = drop_superseded(job, Some(&scratch.name)).await;
     held.session.close().await;
@@ -132,7 +133,7 @@ pub async fn drop_superseded(job: &Job<'_>, kept: Option<&str>) -> Vec<String> {
             }
             failed
                 .into_iter()
-                .map(|(name, why)| format!("{name} could not be dropped: {why}"))
+                .map(|(name, why)| format!("{} could not be dropped: {why}", shown(&name)))
                 .collect()
         }
         Err(failed) if matches!(failed.verdict, Verdict::Interrupted(_)) => Vec::new(),

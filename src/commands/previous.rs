@@ -6,6 +6,7 @@ use super::restore::login;
 use super::{Job, prepared};
 use crate::config::DropPrevious;
 use crate::database::connection::Session;
+use crate::database::preflight::Live;
 use crate::database::swap::{self, Pruned};
 use crate::escape::shown;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -18,8 +19,15 @@ const HURRY: Duration = Duration::from_secs(3);
 ///
 /// Dropping a large database can take minutes, for which nobody who sends a signal waits long: the next run drops what is left.
 pub async fn drop_old(job: &Job<'_>) -> Vec<String> {
+    let mut duties = prune(job).await;
+    duties.extend(prepared::drop_superseded(job, None).await);
+    duties
+}
+
+/// Only what is beyond `keep_previous`: after a way back, what was prepared for the database that is live again still waits.
+pub async fn prune(job: &Job<'_>) -> Vec<String> {
     let keep = job.restore.keep_previous;
-    let mut duties = match dropped(keep, job).await {
+    match dropped(keep, job).await {
         Ok(pruned) => {
             if keep == 0 && pruned.failed.is_empty() {
                 job.run.notes.no_previous();
@@ -30,9 +38,7 @@ pub async fn drop_old(job: &Job<'_>) -> Vec<String> {
             "older previous databases could not be dropped: {}",
             failed.message()
         )],
-    };
-    duties.extend(prepared::drop_superseded(job, None).await);
-    duties
+    }
 }
 
 async fn dropped(keep: usize, job: &Job<'_>) -> Outcome<Pruned> {
@@ -48,7 +54,7 @@ async fn dropped(keep: usize, job: &Job<'_>) -> Outcome<Pruned> {
 fn in_words(failed: Vec<(String, String)>) -> Vec<String> {
     failed
         .into_iter()
-        .map(|(name, why)| format!("{name} could not be dropped: {why}"))
+        .map(|(name, why)| format!("{} could not be dropped: {why}", shown(&name)))
         .collect()
 }
 
@@ -56,18 +62,20 @@ fn in_words(failed: Vec<(String, String)>) -> Vec<String> {
 ///
 /// # Errors
 /// `failed`: one is still there, so that the room is missing.
-pub async fn make_room(job: &Job<'_>) -> Outcome<()> {
+pub async fn make_room(live: &Live, job: &Job<'_>) -> Outcome<()> {
     if job.restore.drop_previous != DropPrevious::BeforeLoad {
         return Ok(());
     }
     let Pruned {
         dropped, failed, ..
-    } = dropped(kept_while_loading(job), job).await?;
-    if let Some(warning) = without_undo(&dropped, job) {
+    } = dropped(kept_while_loading(live, job), job).await?;
+    if let Some(warning) = without_undo(&dropped, live, job) {
         job.run.notes.warn(warning);
     }
     let mut stuck = in_words(failed);
-    stuck.extend(prepared::drop_superseded(job, None).await);
+    if !live.is_missing() {
+        stuck.extend(prepared::drop_superseded(job, None).await);
+    }
     if stuck.is_empty() {
         return Ok(());
     }
@@ -81,17 +89,23 @@ pub async fn make_room(job: &Job<'_>) -> Outcome<()> {
     .hint("drop it by hand, or set `drop_previous = \"after-swap\"` where the server has room for one copy more"))
 }
 
-/// The swap adds one: with it there are `keep_previous` again.
-fn kept_while_loading(job: &Job<'_>) -> usize {
-    job.restore.keep_previous.saturating_sub(1)
+/// The swap adds one: with it there are `keep_previous` again. Where nothing is live it adds none, and what is kept may be all
+/// that there is if the load fails.
+fn kept_while_loading(live: &Live, job: &Job<'_>) -> usize {
+    let keep = job.restore.keep_previous;
+    if live.is_missing() {
+        return keep;
+    }
+    keep.saturating_sub(1)
 }
 
-fn without_undo(dropped: &[String], job: &Job<'_>) -> Option<String> {
+fn without_undo(dropped: &[String], live: &Live, job: &Job<'_>) -> Option<String> {
     let names: Vec<String> = dropped
         .iter()
         .map(|name| format!("`{}`", shown(name)))
         .collect();
-    let undo = match kept_while_loading(job) {
+    let undo = match kept_while_loading(live, job) {
+        0 if live.is_missing() => "nothing is live, and none is kept (`keep_previous = 0`)",
         0 => "there is no undo until the new database is live",
         _ => "what was kept is older",
     };
@@ -104,22 +118,28 @@ fn without_undo(dropped: &[String], job: &Job<'_>) -> Option<String> {
 }
 
 /// What [`make_room`] would drop, for a dry run.
-pub async fn room_in_words(session: &Session, job: &Job<'_>) -> Outcome<Option<String>> {
+pub async fn room_in_words(
+    session: &Session,
+    live: &Live,
+    job: &Job<'_>,
+) -> Outcome<Option<String>> {
     if job.restore.drop_previous != DropPrevious::BeforeLoad {
         return Ok(None);
     }
-    let live = &job.database.name;
-    let ours = swap::previous_databases(session, live).await?;
-    let mut names: Vec<String> = swap::beyond(ours, kept_while_loading(job))
+    let ours = swap::previous_databases(session, &live.name).await?;
+    let mut names: Vec<String> = swap::beyond(ours, kept_while_loading(live, job))
         .into_iter()
         .map(|previous| shown(&previous.name))
         .collect();
-    let waiting = swap::prepared_databases(session, live).await?;
-    let own = waiting
-        .into_iter()
-        .filter(|one| one.stamp.job == job.restore.name);
-    names.extend(own.map(|one| shown(&one.stamp.name)));
-    let undo = match kept_while_loading(job) {
+    if !live.is_missing() {
+        let waiting = swap::prepared_databases(session, &live.name).await?;
+        let own = waiting
+            .into_iter()
+            .filter(|one| one.stamp.job == job.restore.name);
+        names.extend(own.map(|one| shown(&one.stamp.name)));
+    }
+    let undo = match kept_while_loading(live, job) {
+        0 if live.is_missing() => "",
         0 => "; there is no undo from then until the new one is live",
         _ => "",
     };
@@ -129,6 +149,14 @@ pub async fn room_in_words(session: &Session, job: &Job<'_>) -> Outcome<Option<S
             names.join(", ")
         )
     }))
+}
+
+/// To which older database an `undo` goes once a database was made where none was: it sets nothing aside itself.
+pub async fn older(session: &Session, job: &Job<'_>) -> Outcome<Option<String>> {
+    let ours = swap::previous_databases(session, &job.database.name).await?;
+    let kept = ours.into_iter().filter(|previous| previous.whole);
+    let mut kept = kept.take(job.restore.keep_previous);
+    Ok(kept.next().map(|previous| shown(&previous.name)))
 }
 
 /// Ends a while after a signal came, and never without one.

@@ -9,7 +9,7 @@ mod prove;
 
 use std::path::Path;
 
-pub use self::plan::{Suited, plan, sessions_in_words, suits};
+pub use self::plan::{Suited, none_in_words, plan, sessions_in_words, suits};
 use self::prove::after_load;
 pub use self::prove::{check, scripts};
 use super::unzip::{self, Unpacked};
@@ -124,12 +124,13 @@ pub async fn look(job: &Job<'_>) -> Outcome<(Session, Target)> {
         }
     };
     let target = preflight::look(&session, &login).await?;
+    // A later look of the same run forgets nothing that the run has made meanwhile.
+    let noted = job.run.notes.lock().database.clone().unwrap_or_default();
     job.run.notes.database(DatabaseFacts {
         host: job.database.host.clone(),
         name: target.live.name.clone(),
         server_version: target.server.version.clone(),
-        previous: None,
-        scratch: None,
+        ..noted
     });
     Ok((session, target))
 }
@@ -178,7 +179,7 @@ async fn plan_file(job: &Job<'_>, file: Option<&Path>, held: &Held) -> Outcome<(
 pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Restored> {
     let login = login(job);
     let suited = suits(&held, &unpacked.toc, job).await?;
-    super::previous::make_room(job).await?;
+    super::previous::make_room(&held.target.live, job).await?;
     make_roles(&held, &suited, job).await?;
     let loaded = into_scratch(&login, &held.target, &suited, unpacked, job).await;
     let scratch = loaded.map_err(lost_on_the_way)?;
@@ -271,7 +272,7 @@ fn unmakable(failed: Failed, target: &Target) -> Failed {
     ))
 }
 
-/// The role that makes everything must be allowed to; the swap gives the database to live's owner.
+/// The role that makes everything must be allowed to; the swap gives the database to live's owner, or to whoever restores.
 fn made_for(target: &Target, job: &Job<'_>) -> Target {
     let mut target = target.clone();
     if let Owner::Role(name) = &job.restore.contents.owner {

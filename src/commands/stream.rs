@@ -47,7 +47,7 @@ pub async fn load(held: Held, ready: Ready, job: &Job<'_>) -> Outcome<Restored> 
     let Ready { chosen, suited } = ready;
     let login = restore::login(job);
     let contents = chosen.contents.clone();
-    super::previous::make_room(job).await?;
+    super::previous::make_room(&held.target.live, job).await?;
     restore::make_roles(&held, &suited, job).await?;
     let scratch = restore::empty_scratch(&login, &held.target, &contents.toc, job).await;
     let scratch = scratch.map_err(lost_on_the_way)?;

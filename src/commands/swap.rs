@@ -6,7 +6,7 @@ mod step;
 use self::plan::Plan;
 pub use self::step::{Swapped, ended_sessions, step};
 use super::restore::{self, Held, Restored};
-use super::{App, Job, Order, after_checks, perform};
+use super::{App, Job, Order, after_checks, hooks, perform};
 use crate::config::Restore;
 use crate::database::connection::Session;
 use crate::database::preflight::Target;
@@ -56,6 +56,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
 }
 
 async fn planned(job: &Job<'_>) -> Outcome<(Session, Target, Plan)> {
+    hooks::judge(job)?;
     super::reach::database(job).await?;
     let (session, target) = restore::look(job).await?;
     let plan = plan::plan(&session, &target, job).await?;

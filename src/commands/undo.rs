@@ -11,7 +11,7 @@ use crate::database::connection::Session;
 use crate::database::scratch;
 use crate::database::swap::{self, Patience, Seen, UndoPlan};
 use crate::escape::shown;
-use crate::report::{Record, Report, Step};
+use crate::report::{Record, Report, Step, StepRecord};
 use crate::run::RunId;
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -51,6 +51,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
 }
 
 async fn plan(job: &Job<'_>) -> Outcome<(Session, UndoPlan)> {
+    hooks::judge_undo(job)?;
     super::reach::database(job).await?;
     let (session, target) = look(job).await?;
     prepared::mention(&session, target.live.oid, job).await?;
@@ -66,12 +67,17 @@ async fn plan(job: &Job<'_>) -> Outcome<(Session, UndoPlan)> {
 
 /// Which archive is taken back, found by the run that made the now live database. Where that was an undo that had taken one
 /// back, it is that undo that is undone, and the archive comes back.
+///
+/// Who has set the previous database aside has made the live one, unless that was dropped and made again since.
 fn mark(plan: &UndoPlan, job: &Job<'_>, report: &mut Report) {
     let history = job.history();
-    let Some(made_by) = history
-        .iter()
-        .find(|record| record.run == plan.previous.run)
-    else {
+    let last = history.iter().find(|record| has_gone_live(record));
+    let made_again = last.filter(|last| has_no_previous(last) && is_newer(last, plan, &history));
+    let Some(made_by) = made_again.or_else(|| {
+        history
+            .iter()
+            .find(|record| record.run == plan.previous.run)
+    }) else {
         job.run.notes.warn(format!(
             "there is no report of run {} here, so it is not known which archive is live now; the next run may take it again",
             plan.previous.run
@@ -84,6 +90,26 @@ fn mark(plan: &UndoPlan, job: &Job<'_>, report: &mut Report) {
     if let Some(archive) = &made_by.archive {
         job.run.notes.archive(archive.clone());
     }
+}
+
+fn has_gone_live(record: &Record) -> bool {
+    let good = |step: &StepRecord| {
+        matches!(step.step, Step::Swap | Step::Undo) && step.verdict.is_some_and(Verdict::is_good)
+    };
+    record.steps.iter().any(good)
+}
+
+fn has_no_previous(record: &Record) -> bool {
+    let database = record.database.as_ref();
+    database.is_none_or(|database| database.previous.is_none())
+}
+
+/// Newer than the run that has set the previous database aside. `history` has the newest first.
+fn is_newer(record: &Record, plan: &UndoPlan, history: &[Record]) -> bool {
+    let mut so_far = history
+        .iter()
+        .take_while(|one| one.run != plan.previous.run);
+    so_far.any(|one| one.run == record.run)
 }
 
 /// Whether an `undo`, or a run that went back by itself, has set the previous database aside. The latter's reports alone don't
@@ -115,14 +141,14 @@ fn in_words(plan: &UndoPlan, fate: Option<String>) -> Vec<String> {
     let mut words = vec![
         format!(
             "back      `{}` ({}), live until {since}",
-            plan.previous.name,
+            shown(&plan.previous.name),
             size(plan.previous_bytes)
         ),
         format!(
             "aside     `{}` ({}) would become {}",
-            plan.live.name,
+            shown(&plan.live.name),
             size(plan.live_bytes),
-            plan.set_aside
+            shown(&plan.set_aside)
         ),
         sessions_in_words(&sessions),
     ];
@@ -148,7 +174,7 @@ async fn go_back(plan: &UndoPlan, session: Session, job: &Job<'_>) -> Outcome<()
     job.run.notes.previous(&undone.set_aside);
     job.run.notes.message(format!(
         "{} is live again; {}",
-        undone.restored,
+        shown(&undone.restored),
         ended_sessions(undone.ended_sessions)
     ));
     let mut duties = undone.differences;

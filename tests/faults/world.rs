@@ -241,9 +241,12 @@ impl World {
 
     fn names_the_dead(dead: &Value, report: &Value) {
         let run = dead["run"].as_str().expect("a run id");
-        let step = current_step(dead).map_or("before its first step".to_owned(), |step| {
-            format!("in step {step}")
-        });
+        let has_begun = dead["steps"].as_array().is_some_and(|all| !all.is_empty());
+        let step = match current_step(dead) {
+            Some(step) => format!("in step {step}"),
+            None if has_begun => "after step".to_owned(),
+            None => "before its first step".to_owned(),
+        };
         let named = texts(&report["warnings"]).iter().any(|warning| {
             warning.contains(run) && warning.contains("died") && warning.contains(&step)
         });

@@ -1,6 +1,7 @@
 //! `create = true`: the first restore makes the live database, wholly or not at all.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -230,4 +231,101 @@ fn a_live_database_that_is_gone_is_made_again_from_an_archive_that_was_restored_
     run(&setup, "done");
 
     scene.is_new();
+}
+
+#[test]
+fn before_load_leaves_the_last_copy_where_nothing_is_live() {
+    // given: only a previous database
+    let scene = Scene::with_archive();
+    let setup = creating(&scene, "drop_previous = \"before-load\"");
+    run(&setup, "done");
+    let kept = scene.beside();
+    drop_live(&scene);
+    let bad = dump_of(
+        "create table t (v text); insert into t values ('new');
+         create function f(text) returns bool language plpgsql as $$ begin
+             return current_database() like 'source%'; end $$;
+         alter table t add check (f(v))",
+        &["-Fc"],
+    );
+    scene.put("erp.zip", &zip().entry("erp.dump", bad).build());
+
+    // when
+    let planned = setup.run(&["run", "--dry-run"]).expect(0).stdout;
+    run(&setup, "failed");
+
+    // then
+    assert!(!planned.contains("dropped before the load"), "{planned}");
+    assert_eq!(kept.len(), 1);
+    assert_eq!(scene.beside(), kept);
+}
+
+#[test]
+fn an_undo_behind_a_database_that_was_made_again_rejects_the_archive_that_made_it() {
+    // given: a previous database of an earlier swap
+    let scene = Scene::new();
+    scene.put_old("erp1.zip", &archive(), Duration::from_mins(10));
+    let setup = creating(&scene, "");
+    run(&setup, "done");
+    let kept = scene.beside().remove(0);
+    drop_live(&scene);
+    scene.put("erp2.zip", &archive());
+
+    // when
+    let planned = setup.run(&["run", "--dry-run"]).expect(0).stdout;
+    let made = run(&setup, "done");
+    let undone = judged(&setup, &setup.run(&["undo", "--yes", "--json"]), "done");
+
+    // then
+    says(&planned, &["previous  none", &kept]);
+    says(&made["steps"].to_string(), &["was made", &kept]);
+    assert_eq!(undone["archive"]["name"], "erp2.zip");
+    assert_eq!(scene.row(), "old");
+}
+
+#[test]
+fn what_others_kept_from_its_first_name_goes_live_by_swap() {
+    // given: somebody is connected to what was loaded
+    let scene = without_live();
+    let flag = scene.store.path().join("flag");
+    let wait = format!(
+        "sessions = \"fail\"\nbefore_swap = [[\"sh\", \"-c\", \"test -e {0}.once && exit; touch {0} {0}.once; while [ -e {0} ]; do sleep 0.05; done\"]]",
+        flag.display()
+    );
+    let setup = creating(&scene, &wait);
+    let running = setup.start(&["run", "--json"]);
+    until("the hook runs", || flag.exists());
+    let scratch = scene.beside().remove(0);
+    let curious = scene.server.session(&scratch, "select 1");
+    fs::remove_file(&flag).expect("the flag");
+    let report = judged(&setup, &running.finish(), "failed");
+    says(text(&report["hint"]), &["backupctl swap erp"]);
+    drop(curious);
+
+    // when
+    let planned = setup.run(&["swap", "--dry-run"]).expect(0).stdout;
+    let swapped = judged(&setup, &setup.run(&["swap", "--yes", "--json"]), "done");
+
+    // then
+    says(&planned, &["previous  none"]);
+    scene.is_new();
+    assert_eq!(scene.beside(), Vec::<String>::new());
+    assert!(swapped["database"]["previous"].is_null(), "{swapped}");
+}
+
+#[test]
+fn what_is_made_belongs_to_whoever_restores_also_where_the_objects_do_not() {
+    let scene = without_live();
+    let role = scene.server.role("keeper", "NOLOGIN");
+    let setup = creating(&scene, &format!("owner = \"role:{role}\""));
+
+    run(&setup, "done");
+
+    let owner = format!(
+        "select pg_get_userbyid(datdba) from pg_database where datname = '{}'",
+        scene.live
+    );
+    assert_eq!(scene.server.value("postgres", &owner), "postgres");
+    let table = "select tableowner from pg_tables where tablename = 't'";
+    assert_eq!(scene.server.value(&scene.live, table), role);
 }

@@ -405,3 +405,95 @@ fn what_waited_and_fails_its_check_when_it_goes_live_is_undone_too() {
     let refused = shop.run(&["run", "--json"]).expect(7).json();
     assert!(text(&refused["message"]).contains("rejected"), "{refused}");
 }
+
+#[test]
+fn what_waited_for_the_old_database_still_waits_after_the_way_back() {
+    // given
+    let shop = offered("swap = \"hold\"");
+    shop.refreshed();
+    let kept = waiting(&shop);
+    rewrite(&shop, "swap = \"hold\"", &command("exit 1"));
+    shop.offer("b.zip", "newer", 1);
+
+    // when
+    shop.run(&["run"]).expect(10);
+
+    // then
+    assert_eq!(shop.row(), "old");
+    assert_eq!(waiting(&shop), kept);
+    rewrite(&shop, "exit 1", "exit 0");
+    shop.run(&["swap", "--yes"]).expect(0);
+    assert_eq!(shop.row(), "new");
+}
+
+#[test]
+fn where_none_is_kept_no_undo_is_promised_after_the_way_back() {
+    let shop = offered(&format!("keep_previous = 0\n{}", command("exit 1")));
+
+    let report = shop.run(&["run", "--json"]).expect(10).json();
+
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
+    assert_eq!(shop.row(), "old");
+    assert!(!text(&report["hint"]).contains("undo"), "{report}");
+}
+
+#[test]
+fn a_run_that_died_after_a_check_failed_and_before_the_way_back_has_rejected_its_archive() {
+    // given: killed while it checks, and the verdict written as if it had come one moment later
+    let gate = Gate::new();
+    let shop = offered(&gate.lines("exit 1"));
+    let running = shop.setup.start(&["run"]);
+    gate.wait();
+    running.signal(Signal::KILL);
+    running.finish();
+    gate.let_go();
+    let mut died = shop.setup.reports().pop().expect("a report");
+    died["steps"][6]["verdict"] = "failed".into();
+    let file = format!("state/runs/{}.json", text(&died["run"]));
+    fs::write(shop.setup.path(&file), died.to_string()).expect("the report");
+
+    // when
+    let report = shop.run(&["run", "--json"]).expect(7).json();
+
+    // then
+    assert!(text(&report["message"]).contains("rejected"), "{report}");
+    let warnings = report["warnings"].to_string();
+    for words in ["is live although", "backupctl undo erp"] {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+    }
+}
+
+#[test]
+fn a_run_or_an_undo_killed_after_its_swap_and_before_the_step_ends_is_told_by_the_next() {
+    // given: a hook that waits, once the names are exchanged
+    let gate = Gate::new();
+    let hook = format!(
+        "after_swap = [[\"sh\", \"-c\", \"touch {}; while ! test -e {}; do sleep 0.05; done\"]]\n",
+        gate.reached.display(),
+        gate.open.display()
+    );
+    let shop = offered(&format!("{hook}{}", command("exit 0")));
+    for (arguments, row, words) in [
+        (["run", "erp"], "new", "the new database is live"),
+        (
+            ["undo", "--yes"],
+            "old",
+            "the previous database is live again",
+        ),
+    ] {
+        let _ = (fs::remove_file(&gate.reached), fs::remove_file(&gate.open));
+        let running = shop.setup.start(&arguments);
+        gate.wait();
+        running.signal(Signal::KILL);
+        running.finish();
+        gate.let_go();
+        assert_eq!(shop.row(), row);
+
+        // when
+        let next = shop.run(&["swap", "--yes", "--json"]).expect(7).json();
+
+        // then
+        let warnings = next["warnings"].to_string();
+        assert!(warnings.contains(words), "{warnings}");
+    }
+}

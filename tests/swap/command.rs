@@ -378,3 +378,71 @@ fn what_a_run_could_not_swap_because_of_sessions_goes_live_by_hand() {
     assert_eq!(shop.row(), "new");
     assert!(waiting(&shop).is_empty());
 }
+
+#[test]
+fn a_check_whose_program_is_missing_is_found_before_the_swap_and_does_not_keep_an_undo_back() {
+    let (shop, _) = prepared("");
+    let missing = "[[restores.erp.after_checks]]\ncommand = [\"no-such-program\"]";
+    rewrite(&shop, HOLD, &format!("{HOLD}\n{missing}"));
+
+    let report = shop.run(&["swap", "--yes", "--json"]).expect(3).json();
+
+    assert!(
+        text(&report["message"]).contains("after_checks"),
+        "{report}"
+    );
+    assert_eq!(shop.row(), "old");
+    assert_eq!(waiting(&shop).len(), 1);
+    rewrite(&shop, missing, "");
+    shop.run(&["swap", "--yes"]).expect(0);
+    rewrite(&shop, HOLD, &format!("{HOLD}\n{missing}"));
+    shop.run(&["undo", "--yes"]).expect(0);
+    assert_eq!(shop.row(), "old");
+}
+
+#[test]
+fn what_was_prepared_before_a_restore_over_the_live_database_is_dropped_also_where_its_check_fails()
+{
+    let (shop, _) = prepared("");
+    rewrite(
+        &shop,
+        HOLD,
+        "method = \"in-place\"\n[[restores.erp.checks]]\nsql = \"select 0\"\nat_least = 1",
+    );
+    shop.offer("b.zip", "newer", 1);
+
+    shop.run(&["run"]).expect(11);
+
+    assert_eq!(shop.row(), "newer");
+    assert!(waiting(&shop).is_empty());
+}
+
+#[test]
+fn what_was_prepared_before_a_restore_over_the_live_database_is_stale() {
+    // given: a restore in place that could not drop what waits
+    let (shop, held) = prepared("");
+    let mut over = held;
+    over["run"] = "29991231-235959-aaaa".into();
+    over["verdict"] = "unclear".into();
+    over["database"]["scratch"] = Value::Null;
+    let steps = over["steps"].as_array_mut().expect("steps");
+    steps.retain(|step| ["network", "fetch", "unzip", "restore"].contains(&text(&step["step"])));
+    let put = |report: &Value| {
+        let file = shop.setup.path("state/runs/29991231-235959-aaaa.json");
+        fs::write(file, report.to_string()).expect("a report");
+    };
+    put(&over);
+
+    // when
+    let refused = shop.run(&["swap", "--dry-run"]).expect(7);
+
+    // then
+    assert!(refused.stderr.contains("29991231-235959-aaaa"), "{refused}");
+
+    // when: a restore by swap that failed
+    over["verdict"] = "failed".into();
+    put(&over);
+
+    // then
+    shop.run(&["swap", "--dry-run"]).expect(0);
+}

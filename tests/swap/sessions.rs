@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backupctl::config::Sessions;
-use backupctl::database::swap::{SwapOrder, obstacles, swap};
+use backupctl::database::swap::{Named, SwapOrder, is_in_the_way, obstacles, previous_name, swap};
 use backupctl::verdict::Verdict;
 
 use super::{Pair, patience};
@@ -202,4 +202,39 @@ async fn a_lock_that_somebody_does_not_give_back_ends_the_swap_in_time() {
     assert_eq!(failed.verdict, Verdict::Failed);
     drop(holder);
     pair.live_is_unchanged(&order);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_in_what_gets_its_first_name_are_ended_or_named_as_well() {
+    // given: nothing is live
+    let pair = Pair::new();
+    pair.admin(&format!("drop database \"{}\"", pair.live));
+    let order = |pair: &Pair, sessions, seconds| SwapOrder {
+        live: Named {
+            name: pair.live.clone(),
+            oid: 0,
+        },
+        incoming: pair.named_database(&pair.scratch),
+        previous: previous_name(&pair.live, &pair.run.id),
+        patience: patience(sessions, seconds),
+    };
+    let _curious = pair.server.session(&pair.scratch, "select 1");
+
+    // when
+    let waited = order(&pair, Sessions::Wait, 1);
+    let failed = swap(&pair.login, &waited, &pair.run)
+        .await
+        .expect_err("somebody is there");
+    let swapped = swap(
+        &pair.login,
+        &order(&pair, Sessions::Terminate, 30),
+        &pair.run,
+    )
+    .await
+    .expect("named");
+
+    // then
+    assert!(is_in_the_way(&failed), "{}", failed.message());
+    assert_eq!(swapped.ended_sessions, 1);
+    assert_eq!(pair.row(&pair.live), "new");
 }

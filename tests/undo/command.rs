@@ -9,7 +9,7 @@ use crate::support::shop::Shop;
 use crate::support::smtp::{Options, Smtp};
 
 /// A live database that `a.zip` has just replaced; what was live is set aside.
-fn refreshed(lines: &str) -> Shop {
+pub fn refreshed(lines: &str) -> Shop {
     let shop = Shop::new(lines);
     shop.offer("a.zip", "new", 10);
     shop.refreshed();
@@ -454,4 +454,15 @@ fn on_a_terminal_an_undo_shows_what_it_would_do_and_asks() {
 
     assert_eq!(ended, Some(0), "{shown}");
     assert_eq!(shop.row(), "old");
+}
+
+#[test]
+fn a_hook_that_is_missing_is_found_before_anybody_is_asked_to_go_back() {
+    let shop = refreshed("");
+    add(&shop, "before_swap = [[\"no-such-program\"]]");
+
+    let planned = shop.run(&["undo", "--dry-run"]).expect(3);
+
+    assert!(planned.stderr.contains("before_swap"), "{planned}");
+    assert_eq!(shop.row(), "new");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Held, contents};
 use crate::commands::{Job, hooks, previous};
 use crate::config::{GoLive, Method, Owner, format_bytes};
+use crate::database::connection::Session;
 use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Live, Needs, Target};
 use crate::database::scratch;
@@ -160,12 +161,12 @@ pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
     )];
     match job.restore.method {
         Method::Swap => {
-            lines.extend(previous::room_in_words(session, job).await?);
+            lines.extend(previous::room_in_words(session, live, job).await?);
             lines.push(format!(
                 "scratch   {}",
                 scratch::scratch_name(&live.name, &job.run.id)
             ));
-            lines.push(ending_in_words(live, job));
+            lines.push(ending_in_words(session, live, job).await?);
         }
         Method::InPlace => lines.push(
             "method    in one transaction over the live database; there is no undo".to_owned(),
@@ -195,11 +196,9 @@ fn database_in_words(target: &Target, job: &Job<'_>) -> String {
 }
 
 /// What becomes of what is live now.
-fn ending_in_words(live: &Live, job: &Job<'_>) -> String {
-    match job.restore.go_live {
-        GoLive::Now if live.is_missing() => {
-            "previous  none: there would be nothing to undo to".to_owned()
-        }
+async fn ending_in_words(session: &Session, live: &Live, job: &Job<'_>) -> Outcome<String> {
+    Ok(match job.restore.go_live {
+        GoLive::Now if live.is_missing() => none_in_words(session, job).await?,
         GoLive::Now => format!(
             "previous  {} would be kept for undo",
             swap::previous_name(&live.name, &job.run.id)
@@ -208,7 +207,15 @@ fn ending_in_words(live: &Live, job: &Job<'_>) -> String {
             "hold      it would wait there for `backupctl swap {}`",
             job.restore.name
         ),
-    }
+    })
+}
+
+/// Where nothing is live nothing is set aside, but there may be what an earlier swap has.
+pub async fn none_in_words(session: &Session, job: &Job<'_>) -> Outcome<String> {
+    Ok(match previous::older(session, job).await? {
+        Some(older) => format!("previous  none of its own: `undo` would go back to {older}"),
+        None => "previous  none: there would be nothing to undo to".to_owned(),
+    })
 }
 
 /// Who would have to leave at the swap.

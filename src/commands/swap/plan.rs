@@ -1,12 +1,13 @@
 //! Which prepared database goes live, and why another one can't.
 
 use crate::commands::Job;
-use crate::commands::restore::sessions_in_words;
-use crate::config::format_bytes;
+use crate::commands::restore::{none_in_words, sessions_in_words};
+use crate::config::{Method, format_bytes};
 use crate::database::connection::Session;
 use crate::database::preflight::Target;
 use crate::database::swap::{self, Named, Prepared};
 use crate::escape::shown;
+use crate::report::{Record, Step, StepRecord};
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// What a swap would do.
@@ -24,12 +25,19 @@ pub async fn plan(session: &Session, target: &Target, job: &Job<'_>) -> Outcome<
     if prepared.stamp.live_oid != live.oid {
         return Err(outdated(session, &prepared, job).await?);
     }
+    if let Some(over) = restored_over(&prepared, job) {
+        return Err(older_than(&prepared, &over, job));
+    }
     let stamp = &prepared.stamp;
     if let Some(archive) = &stamp.archive {
         job.run.notes.archive(archive.clone());
     }
     if let Some(dump) = &stamp.dump {
         job.run.notes.dump(dump.clone());
+    }
+    if live.is_missing() {
+        // It gets a name that nobody has: nothing is in the way, and nothing to be carried over.
+        return Ok(Plan { prepared });
     }
     let live = Named {
         name: live.name.clone(),
@@ -107,6 +115,48 @@ async fn outdated(session: &Session, prepared: &Prepared, job: &Job<'_>) -> Outc
     )))
 }
 
+/// The restore over the live database (`method = "in-place"`) that this job has made since: the OID tells nothing then.
+fn restored_over(prepared: &Prepared, job: &Job<'_>) -> Option<Record> {
+    let mut newer = job
+        .newest_first()
+        .take_while(|record| record.run != prepared.stamp.run);
+    let in_place = job.restore.method == Method::InPlace;
+    newer.find(|record| went_over_live(record, in_place))
+}
+
+/// A report names no method. But only in place a restore is all that there is to a good end, and has an unclear one without a
+/// swap; one that died may have been of either kind, and is taken for what the job does now.
+fn went_over_live(record: &Record, in_place: bool) -> bool {
+    let step = |wanted: Step| record.steps.iter().find(|step| step.step == wanted);
+    let may_have = |step: &StepRecord| {
+        let verdict = step.verdict;
+        verdict.is_none_or(|verdict| verdict.is_good() || verdict == Verdict::Unclear)
+    };
+    matches!(record.command.as_str(), "run" | "restore")
+        && step(Step::Restore).is_some_and(may_have)
+        && step(Step::Swap).or(step(Step::Hold)).is_none()
+        && match record.verdict {
+            Some(verdict) => verdict.is_good() || verdict == Verdict::Unclear,
+            None => in_place,
+        }
+}
+
+fn older_than(prepared: &Prepared, over: &Record, job: &Job<'_>) -> Failed {
+    Failed::new(
+        Verdict::Stale,
+        format!(
+            "`{}` was prepared before run {} restored over `{}`",
+            shown(&prepared.stamp.name),
+            over.run,
+            shown(&prepared.stamp.live)
+        ),
+    )
+    .hint(format!(
+        "what is live is newer; `backupctl run {}` drops what was prepared",
+        job.restore.name
+    ))
+}
+
 impl Plan {
     /// For a dry run and the question.
     pub async fn in_words(
@@ -124,6 +174,16 @@ impl Plan {
             .map(|archive| format!(", from `{}`", shown(&archive.name)));
         let live = &target.live;
         let size = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let aside = if live.is_missing() {
+            none_in_words(session, job).await?
+        } else {
+            format!(
+                "aside     `{}` ({}) would become {}",
+                shown(&live.name),
+                size.map_or_else(|| "size unknown".to_owned(), format_bytes),
+                shown(&swap::previous_name(&live.name, &job.run.id))
+            )
+        };
         Ok(vec![
             format!(
                 "prepared  `{}`{}, since {}",
@@ -131,12 +191,7 @@ impl Plan {
                 archive.unwrap_or_default(),
                 stamp.since.strftime("%Y-%m-%d %H:%M UTC")
             ),
-            format!(
-                "aside     `{}` ({}) would become {}",
-                shown(&live.name),
-                size.map_or_else(|| "size unknown".to_owned(), format_bytes),
-                swap::previous_name(&live.name, &job.run.id)
-            ),
+            aside,
             sessions_in_words(&swap::sessions(session, &[live.oid, database.oid]).await?),
         ])
     }

@@ -3,9 +3,9 @@
 use crate::commands::restore::{Held, Restored, login, lost_on_the_way, still_held};
 use crate::commands::{Job, hooks, open_duties, prepared, previous};
 use crate::database::connection::Session;
-use crate::database::preflight::Target;
 use crate::database::scratch::Scratch;
 use crate::database::swap::{self, Named, Patience, SwapOrder};
+use crate::escape::shown;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 /// A swap that has happened, while the live database is still held.
@@ -33,7 +33,7 @@ pub async fn step(restored: Restored, job: &Job<'_>, swapped: &mut Option<Swappe
     };
     let exchanging = async {
         guarded(&held).await?;
-        exchange(&scratch, &held.target, job).await
+        exchange(&scratch, &held, job).await
     };
     let (order, mut duties) = match hooks::around(&names, job, exchanging).await {
         Ok(((order, differences), after)) => (order, [differences, after].concat()),
@@ -104,9 +104,10 @@ async fn answers(session: &Session) -> bool {
 /// The swap, and what differs between the old and the new database though it should not.
 async fn exchange(
     scratch: &Scratch,
-    target: &Target,
+    held: &Held,
     job: &Job<'_>,
 ) -> Outcome<(SwapOrder, Vec<String>)> {
+    let target = &held.target;
     let order = SwapOrder {
         live: Named {
             name: target.live.name.clone(),
@@ -127,14 +128,19 @@ async fn exchange(
         .map_err(lost_on_the_way)
         .context(format!(
             "make `{}` live as `{}`",
-            scratch.name, target.live.name
+            shown(&scratch.name),
+            shown(&target.live.name)
         ))?;
     if target.live.is_missing() {
         job.run.notes.no_previous();
-        job.run.notes.message(format!(
-            "`{}` was made: there was none, so there is no previous one to undo to",
-            target.live.name
-        ));
+        let older = previous::older(&held.session, job).await.ok().flatten();
+        let undo = older.map_or_else(
+            || "so there is no previous one to undo to".to_owned(),
+            |older| format!("so none was set aside; `undo` would go back to the older {older}"),
+        );
+        let live = shown(&target.live.name);
+        let made = format!("`{live}` was made: there was none, {undo}");
+        job.run.notes.message(made);
         return Ok((order, swapped.differences));
     }
     job.run.notes.previous(&swapped.previous);

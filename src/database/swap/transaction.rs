@@ -191,23 +191,7 @@ impl Attempt {
 
     /// Says who was in the way in the end.
     pub async fn blame(&self, order: &SwapOrder, failed: Failed) -> Failed {
-        match sessions(&self.ending, &order.oids()).await {
-            Ok(seen) if !seen.is_empty() => because_of_others(
-                failed,
-                format!(
-                    "others did not leave within {:?}: {}",
-                    order.patience.timeout,
-                    named(&seen)
-                ),
-            ),
-            _ => because_of_others(
-                failed,
-                format!(
-                    "others were in the way for longer than {:?}",
-                    order.patience.timeout
-                ),
-            ),
-        }
+        blame(&self.ending, order, failed).await
     }
 
     /// Ends the transaction if it is still open, and both connections. What was learnt remains.
@@ -219,6 +203,21 @@ impl Attempt {
         self.swapping.close().await;
         self.ending.close().await;
         self.carried
+    }
+}
+
+/// See [`Attempt::blame`].
+pub(super) async fn blame(session: &Session, order: &SwapOrder, failed: Failed) -> Failed {
+    let timeout = order.patience.timeout;
+    match sessions(session, &order.oids()).await {
+        Ok(seen) if !seen.is_empty() => because_of_others(
+            failed,
+            format!("others did not leave within {timeout:?}: {}", named(&seen)),
+        ),
+        _ => because_of_others(
+            failed,
+            format!("others were in the way for longer than {timeout:?}"),
+        ),
     }
 }
 
@@ -247,7 +246,7 @@ fn has_the_name(database: &Properties, expected: &Named) -> Outcome<()> {
 /// Object in use, lock not available, serialization failure, deadlock, statement timeout.
 const BUSY: [&str; 5] = ["55006", "55P03", "40001", "40P01", "57014"];
 
-fn stopped(failed: Failed) -> Stopped {
+pub(super) fn stopped(failed: Failed) -> Stopped {
     let cause = failed.error.root_cause().to_string();
     let code = |code: &&str| cause.ends_with(&format!("(SQLSTATE {code})"));
     // The last one is how the server says that somebody else altered the same database at the same moment.

@@ -104,7 +104,20 @@ fn took_back(record: &Record) -> bool {
     };
     // A run that wanted to go back by itself has found its archive bad, whatever became of the way back.
     let may_have = |step: &StepRecord| record.command != "undo" || may_have(step);
-    record.undoes.is_none() && record.archive.is_some() && undo_step(record).is_some_and(may_have)
+    record.undoes.is_none()
+        && record.archive.is_some()
+        && (undo_step(record).is_some_and(may_have) || died_before_going_back(record))
+}
+
+/// Between a check of what was live that failed, and the way back by itself.
+fn died_before_going_back(record: &Record) -> bool {
+    let has_swapped =
+        |step: &StepRecord| step.step == Step::Swap && step.verdict.is_some_and(Verdict::is_good);
+    let has_failed = |step: &StepRecord| {
+        step.step == Step::Check && step.verdict.is_some_and(|verdict| !verdict.is_good())
+    };
+    let mut after_swap = record.steps.iter().skip_while(|step| !has_swapped(step));
+    record.verdict.is_none() && after_swap.any(has_failed)
 }
 
 /// The same file as far as a listing can tell: a constant name that is overwritten each night is another file each night.
