@@ -271,9 +271,32 @@ fn unfit(words: &[String]) -> Option<&'static str> {
         ["CREATE" | "DROP" | "REINDEX" | "ALTER", ..] if words.contains(&"CONCURRENTLY") => Some(
             "can't run in a transaction: leave out CONCURRENTLY, nobody else is in the scratch database",
         ),
+        words => reaches_out(words),
+    }
+}
+
+/// Why a statement is refused that would change more than the scratch database, before anything is proven.
+fn reaches_out(words: &[&str]) -> Option<&'static str> {
+    let on = |what: &str| words.windows(2).any(|found| found == ["ON", what]);
+    match words {
         ["ALTER", "DATABASE", ..] => Some(DATABASE),
-        ["GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] if has(["ON", "DATABASE"]) => {
+        ["GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] | ["CREATE", "SCHEMA", ..]
+            if on("DATABASE") =>
+        {
             Some(DATABASE)
+        }
+        // Both go on to databases, tablespaces and parameters, live's among them.
+        ["REASSIGN" | "DROP", "OWNED", ..] => Some(SERVER),
+        ["ALTER" | "DROP", "USER", "MAPPING", ..] => None,
+        ["ALTER" | "DROP", "ROLE" | "USER" | "GROUP", ..] | ["ALTER", "TABLESPACE", ..] => {
+            Some(SERVER)
+        }
+        // Without ON it is a membership; CREATE ROLE is let through, since nobody has the new role yet.
+        ["GRANT" | "REVOKE", ..] if !words.contains(&"ON") => Some(SERVER),
+        ["GRANT" | "REVOKE", ..] | ["CREATE", "SCHEMA", ..]
+            if on("TABLESPACE") || on("PARAMETER") =>
+        {
+            Some(SERVER)
         }
         _ => None,
     }
@@ -283,6 +306,7 @@ const TRANSACTION: &str =
     "begins or ends a transaction; the whole file runs in one, which is begun and ended for it";
 const ALONE: &str = "can't run in a transaction, and the whole file runs in one";
 const DATABASE: &str = "would change the live database at once; its own settings and grants are carried over by the swap";
+const SERVER: &str = "would change the whole server at once, whatever becomes of this restore, and with it the live database; do it by hand";
 
 #[cfg(test)]
 mod tests {
@@ -367,6 +391,28 @@ mod tests {
                 "grant connect on database erp to a",
                 "would change the live database",
             ),
+            (
+                "comment on database erp is 'x'",
+                "would change the live database",
+            ),
+            (
+                "create schema s grant connect on database erp to a",
+                "would change the live database",
+            ),
+            ("reassign owned by a to b", "whole server"),
+            ("drop owned by a cascade", "whole server"),
+            (
+                "alter role \"a\" in database erp set work_mem = '1GB'",
+                "whole server",
+            ),
+            ("alter user all set work_mem = '1GB'", "whole server"),
+            ("alter group g add user a", "whole server"),
+            ("drop role if exists a", "whole server"),
+            ("grant reader to a with admin option", "whole server"),
+            ("revoke admin option for reader from a", "whole server"),
+            ("grant create on tablespace fast to a", "whole server"),
+            ("grant set on parameter work_mem to a", "whole server"),
+            ("alter tablespace fast owner to a", "whole server"),
             ("select 'x", "does not end"),
             ("select \"x", "does not end"),
             ("do $a$ select 1; $b$", "does not end"),
@@ -388,6 +434,14 @@ mod tests {
             "select 'commit'",
             "create table \"begin\" (\"commit\" int)",
             "comment on table t is 'on database x'",
+            "create role reader nologin",
+            "alter user mapping for a server s options (set user 'b')",
+            "drop user mapping for a server s",
+            "grant select (a), insert on t to a",
+            "grant usage on schema s to \"on\"",
+            "revoke grant option for all on all tables in schema s from a",
+            "create schema s grant select on t to a",
+            "drop table if exists owned",
         ] {
             assert!(statements(sql).is_ok(), "{sql}");
         }
