@@ -310,6 +310,14 @@ pub struct Check {
     pub expect: Expectation,
 }
 
+impl Check {
+    /// Whether it compares with what is live.
+    #[must_use]
+    pub fn needs_live(&self) -> bool {
+        matches!(self.expect, Expectation::AtLeastOfLive(_))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expectation {
     AtLeast(f64),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Held, contents};
 use crate::commands::{Job, hooks, previous};
-use crate::config::{GoLive, Method, Owner, format_bytes};
+use crate::config::{Check, GoLive, Method, Owner, format_bytes};
 use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Live, Needs, Target};
 use crate::database::scratch;
@@ -93,6 +93,11 @@ async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
     if !job.restore.after_checks.is_empty() {
         job.run.notes.warn(
             "there is no database yet that could be live again where one of `after_checks` fails",
+        );
+    }
+    if job.restore.checks.iter().any(Check::needs_live) {
+        job.run.notes.warn(
+            "checks with at_least_of_live are left out: there is no live database yet to compare with",
         );
     }
     let live = unmade::shaped(target, toc).live;

@@ -59,17 +59,20 @@ fn many(count: usize, what: &str) -> String {
 /// everything; the first that fails ends the run.
 pub async fn check(restored: &Restored, job: &Job<'_>) -> Outcome<()> {
     let (login, scratch) = (login(job), &restored.scratch.name);
-    let kept = if restored.held.target.live.is_missing() {
+    let is_first = restored.held.target.live.is_missing();
+    let kept = if is_first {
         Ok(())
     } else {
         count(&login, scratch, job).await;
         losses(&login, scratch, job).await
     };
-    let checks = &job.restore.checks;
+    let mut checks = job.restore.checks.clone();
     if checks.is_empty() {
         job.run.notes.message("none configured");
     }
-    let held = checks::check(&login, scratch, checks, job.restore.stall, &job.run).await;
+    // The preflight has said so.
+    checks.retain(|check| !(is_first && check.needs_live()));
+    let held = checks::check(&login, scratch, &checks, job.restore.stall, &job.run).await;
     kept.and(held).map_err(lost_on_the_way)
 }
 
