@@ -303,6 +303,18 @@ pub enum Owner {
     Role(String),
 }
 
+impl Owner {
+    /// Who will own all that is restored; None: as in the dump.
+    #[must_use]
+    pub fn of_all(&self, of_live: &str) -> Option<String> {
+        match self {
+            Self::Keep => None,
+            Self::Target => Some(of_live.to_owned()),
+            Self::Role(name) => Some(name.clone()),
+        }
+    }
+}
+
 /// `[[restores.NAME.checks]]`: must hold in the scratch database before the swap.
 #[derive(Debug, Clone)]
 pub struct Check {

@@ -267,11 +267,10 @@ fn one_that_something_else_has_replaced_since_is_not_skipped() {
 
     // and another job's
     let config = setup.path("config.toml");
-    let mut lines = fs::read_to_string(&config).expect("config.toml");
+    let lines = fs::read_to_string(&config).expect("config.toml");
     let erp = lines.find("[restores.erp]").expect("the job");
     let other = lines[erp..].replace("restores.erp", "restores.other");
-    lines.push_str(&format!("\n{other}"));
-    fs::write(&config, lines).expect("config.toml");
+    fs::write(&config, format!("{lines}\n{other}")).expect("config.toml");
     judged(&setup, &setup.run(&["run", "other", "--json"]), "done");
     let report = judged(&setup, &setup.run(&["run", "erp", "--json"]), "done");
     assert!(steps(&report).contains(&"swap"), "{report}");

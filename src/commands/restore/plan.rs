@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Held, contents};
 use crate::commands::{Job, hooks, previous};
-use crate::config::{Check, GoLive, Method, Owner, format_bytes};
+use crate::config::{Check, GoLive, Method, format_bytes};
 use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Live, Needs, Target};
 use crate::database::scratch;
@@ -128,12 +128,8 @@ fn outdated(tool: &Tool, server: PgVersion) -> Vec<String> {
 
 /// What of the dump goes in, and to whom it will belong.
 fn selection(toc: &Toc, target: &Target, job: &Job<'_>) -> Outcome<Selection> {
-    let owner = match &job.restore.contents.owner {
-        Owner::Keep => None,
-        Owner::Target => Some(target.live.owner.clone()),
-        Owner::Role(name) => Some(name.clone()),
-    };
-    Selection::new(toc, &job.restore.contents, owner)
+    let contents = &job.restore.contents;
+    Selection::new(toc, contents, contents.owner.of_all(&target.live.owner))
 }
 
 fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {

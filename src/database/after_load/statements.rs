@@ -383,36 +383,6 @@ mod tests {
             ("vacuum analyze", "can't run in a transaction"),
             ("create database x", "can't run in a transaction"),
             ("alter system set x = 1", "can't run in a transaction"),
-            (
-                "alter database erp set work_mem = '1GB'",
-                "would change the live database",
-            ),
-            (
-                "grant connect on database erp to a",
-                "would change the live database",
-            ),
-            (
-                "comment on database erp is 'x'",
-                "would change the live database",
-            ),
-            (
-                "create schema s grant connect on database erp to a",
-                "would change the live database",
-            ),
-            ("reassign owned by a to b", "whole server"),
-            ("drop owned by a cascade", "whole server"),
-            (
-                "alter role \"a\" in database erp set work_mem = '1GB'",
-                "whole server",
-            ),
-            ("alter user all set work_mem = '1GB'", "whole server"),
-            ("alter group g add user a", "whole server"),
-            ("drop role if exists a", "whole server"),
-            ("grant reader to a with admin option", "whole server"),
-            ("revoke admin option for reader from a", "whole server"),
-            ("grant create on tablespace fast to a", "whole server"),
-            ("grant set on parameter work_mem to a", "whole server"),
-            ("alter tablespace fast owner to a", "whole server"),
             ("select 'x", "does not end"),
             ("select \"x", "does not end"),
             ("do $a$ select 1; $b$", "does not end"),
@@ -420,6 +390,40 @@ mod tests {
         ] {
             let (line, what) = complaint(&format!("select 1;\n\n{sql};\nselect 2"));
             assert!(line == 3 && what.contains(words), "{sql}: {line} {what}");
+        }
+    }
+
+    #[test]
+    fn what_reaches_past_the_scratch_database_is_refused() {
+        let of_live = [
+            "alter database erp set work_mem = '1GB'",
+            "grant connect on database erp to a",
+            "comment on database erp is 'x'",
+            "create schema s grant connect on database erp to a",
+        ];
+        let of_server = [
+            "reassign owned by a to b",
+            "drop owned by a cascade",
+            "alter role \"a\" in database erp set work_mem = '1GB'",
+            "alter user all set work_mem = '1GB'",
+            "alter group g add user a",
+            "drop role if exists a",
+            "grant reader to a with admin option",
+            "revoke admin option for reader from a",
+            "grant create on tablespace fast to a",
+            "grant set on parameter work_mem to a",
+            "alter tablespace fast owner to a",
+        ];
+        for sql in of_live {
+            let what = complaint(sql).1;
+            assert!(
+                what.contains("would change the live database"),
+                "{sql}: {what}"
+            );
+        }
+        for sql in of_server {
+            let what = complaint(sql).1;
+            assert!(what.contains("whole server"), "{sql}: {what}");
         }
     }
 
