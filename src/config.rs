@@ -303,11 +303,31 @@ pub enum Owner {
     Role(String),
 }
 
+impl Owner {
+    /// Who will own all that is restored; None: as in the dump.
+    #[must_use]
+    pub fn of_all(&self, of_live: &str) -> Option<String> {
+        match self {
+            Self::Keep => None,
+            Self::Target => Some(of_live.to_owned()),
+            Self::Role(name) => Some(name.clone()),
+        }
+    }
+}
+
 /// `[[restores.NAME.checks]]`: must hold in the scratch database before the swap.
 #[derive(Debug, Clone)]
 pub struct Check {
     pub sql: String,
     pub expect: Expectation,
+}
+
+impl Check {
+    /// Whether it compares with what is live.
+    #[must_use]
+    pub fn needs_live(&self) -> bool {
+        matches!(self.expect, Expectation::AtLeastOfLive(_))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use super::{App, Order, fetch, look};
 use crate::config::{Restore, format_bytes, format_duration};
 use crate::escape::shown;
 use crate::report::{Record, Step};
-use crate::store::choose::{self, Earlier, Judged};
+use crate::store::choose::{self, Judged};
 
 /// No line is longer, but for one whose name is.
 const COLUMNS: usize = 80;
@@ -46,7 +46,7 @@ pub async fn command(app: &App, restore: &Restore) -> (Record, Vec<Row>) {
         let work = async {
             let (_, listing) = fetch::patiently(job, async || fetch::listed(job).await).await?;
             let now = Timestamp::now();
-            let earlier = Earlier::from_history(&job.history());
+            let earlier = job.earlier();
             let judged = choose::judged(&listing, job.restore, &earlier, now)?;
             rows = judged.into_iter().map(|judged| row(judged, now)).collect();
             Ok(())

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
-use crate::config::{Config, Postgres, Restore, SecretRef, Store, StoreKind};
+use crate::config::{Config, Postgres, Restore, SecretRef, Store, StoreKind, Unchanged};
 use crate::escape::said;
 use crate::journal::{Created, Journal};
 use crate::lock::{self, Holder, Lock, Refused};
@@ -41,6 +41,7 @@ use crate::report::{self, Record, Report};
 use crate::run::{Notes, Run, RunId};
 use crate::secret::{Secret, Secrets};
 use crate::state_dir;
+use crate::store::choose::Earlier;
 use crate::verdict::{Failed, Judge, Outcome, Signal, Verdict};
 
 /// What lives as long as the process.
@@ -99,7 +100,23 @@ impl Job<'_> {
 
     /// Like [`Self::history`], each report read when its turn comes.
     pub fn newest_first(&self) -> impl Iterator<Item = Record> {
-        let listed = report::newest_first(self.state_dir(), &self.restore.name);
+        self.reports_of(self.restore)
+    }
+
+    /// What earlier runs did with archives; other jobs may have changed the same database since.
+    pub fn earlier(&self) -> Earlier {
+        let earlier = Earlier::from_history(&self.history());
+        if self.restore.unchanged == Unchanged::Restore {
+            return earlier;
+        }
+        let jobs = self.config.restores.iter();
+        let beside =
+            jobs.filter(|job| job.name != self.restore.name && job.into == self.restore.into);
+        earlier.beside(beside.flat_map(|job| self.reports_of(job)))
+    }
+
+    fn reports_of(&self, restore: &Restore) -> impl Iterator<Item = Record> + use<> {
+        let listed = report::newest_first(self.state_dir(), &restore.name);
         let listed = listed.inspect_err(|error| {
             self.run.notes.warn(format!(
                 "read the earlier reports in {}: {error}",

@@ -8,13 +8,14 @@ mod plan;
 mod prove;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub use self::plan::{Suited, none_in_words, plan, sessions_in_words, suits};
 use self::prove::after_load;
 pub use self::prove::{check, scripts};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
-use crate::config::{GoLive, Method, Owner, Restore};
+use crate::config::{GoLive, Method, Owner, Restore, format_duration};
 use crate::database::analyze::analyze;
 use crate::database::catalog::{self, Promised};
 use crate::database::connection::{self, Login, Session};
@@ -28,6 +29,10 @@ use crate::escape::quoted;
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
 use crate::verdict::{Failed, Outcome, Verdict};
+
+/// Between two attempts to take a hold that somebody else has.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The server with its live database, held against everybody else who would restore into it.
 pub struct Held {
@@ -161,9 +166,34 @@ pub async fn still_held(held: Held, job: &Job<'_>) -> Outcome<Held> {
                 failed.message()
             );
             drop(session);
-            hold(job).await
+            hold_again(job, Instant::now()).await
         }
         Err(failed) => Err(failed),
+    }
+}
+
+/// Takes the hold anew in a run that has done something already. Whoever has it meanwhile is waited for until then. After
+/// that the run has failed: `locked` is for one that did nothing, and leaves no report and no mail.
+pub async fn hold_again(job: &Job<'_>, until: Instant) -> Outcome<Held> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let failed = match hold(job).await {
+            Err(failed) if failed.verdict == Verdict::Locked => failed,
+            other => return other,
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let verdict = Verdict::Failed;
+            return Err(Failed { verdict, ..failed });
+        }
+        tracing::info!(
+            "{}; waiting up to {} more for it",
+            failed.message(),
+            format_duration(left)
+        );
+        job.run.progress.note(&failed.message());
+        tokio::time::sleep(pause.min(left)).await;
+        pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
     }
 }
 

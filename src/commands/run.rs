@@ -1,5 +1,7 @@
 //! `run`: the whole refresh, from the newest archive to the live database and the mail.
 
+use std::time::Instant;
+
 use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::unzip::Unpacking;
@@ -151,8 +153,9 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
     let found = if looked.is_waited_for(job) {
         // Nobody is kept out of the live database while nothing is done to it, and no session idles for hours.
         held.session.close().await;
+        let until = Instant::now() + job.restore.wait_for;
         let found = fetch::wait(job, which, purpose, looked).await?;
-        held = restore::hold(job).await?;
+        held = restore::hold_again(job, until).await?;
         found
     } else {
         looked.found()?

@@ -148,8 +148,7 @@ fn judge_in_place(section: &Section<'_>, restore: &Restore) {
         let text = "can't be \"refuse\" with `method = \"in-place\"`: the live database is changed before anything is known";
         section.problem("lost_objects", text);
     }
-    let of_live = |check: &Check| matches!(check.expect, Expectation::AtLeastOfLive(_));
-    if restore.checks.iter().any(of_live) {
+    if restore.checks.iter().any(Check::needs_live) {
         let text = "at_least_of_live needs the old data beside the new, and `method = \"in-place\"` has overwritten it";
         section.problem("checks", text);
     }

@@ -19,8 +19,8 @@ const NAMED: usize = 50;
 /// What of the difference was wanted by configuration, and is no loss.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Owners are not those of the dump.
-    pub other_owners: bool,
+    /// Who owns all of the new one, where owners are not those of the dump.
+    pub owner: Option<String>,
     /// The dump's GRANTs were left out.
     pub no_grants: bool,
     /// Kinds in the dump's table of contents that were left out: `EVENT TRIGGER`.
@@ -36,8 +36,8 @@ impl Wanted {
         };
         match kind.about {
             About::Object => is_skipped(kind.one),
-            About::Grant => self.no_grants || is_skipped("ACL"),
-            About::Owner => self.other_owners,
+            About::Grant | About::Later => self.no_grants || is_skipped("ACL"),
+            About::Owner => self.owner.is_some(),
         }
     }
 }
@@ -57,7 +57,11 @@ struct Thing {
 pub async fn compare(login: &Login, scratch: &str, wanted: &Wanted) -> Outcome<Vec<Lost>> {
     let live = connect(login, &login.settings.name).await?;
     let incoming = connect(login, scratch).await?;
-    let mut finding = Finding::default();
+    let owner = in_queries(&incoming, wanted.owner.as_deref()).await?;
+    let mut finding = Finding {
+        owner,
+        ..Finding::default()
+    };
     for kind in KINDS.iter().filter(|kind| !wanted.covers(kind)) {
         let there = there(&incoming, kind, &finding.hasher).await?;
         finding.missing(&live, kind, &there).await?;
@@ -65,6 +69,17 @@ pub async fn compare(login: &Login, scratch: &str, wanted: &Wanted) -> Outcome<V
     live.close().await;
     incoming.close().await;
     Ok(finding.lost)
+}
+
+/// A role as the queries name it.
+async fn in_queries(session: &Session, role: Option<&str>) -> Outcome<Option<String>> {
+    let Some(role) = role else {
+        return Ok(None);
+    };
+    let row = session
+        .query_one("SELECT pg_catalog.format('%I', $1::text)", &[&role])
+        .await?;
+    column(&row, 0).map(Some)
 }
 
 /// The hashes of everything of a kind that the new database has.
@@ -84,6 +99,8 @@ async fn there(incoming: &Session, kind: &Kind, hasher: &RandomState) -> Outcome
 #[derive(Default)]
 struct Finding {
     hasher: RandomState,
+    /// Of all that the new one has: it needs no grants there.
+    owner: Option<String>,
     lost: Vec<Lost>,
     /// What is lost with all its parts, which are not told one by one: `relation public.orders`.
     gone: HashSet<u64>,
@@ -95,7 +112,8 @@ impl Finding {
         let query = kind.query();
         let reading = live.for_each(&query, |row| {
             let thing = thing(row)?;
-            if there.contains(&thing.hash(&self.hasher)) {
+            let is_owners = kind.about == About::Grant && self.owner.as_ref() == Some(&thing.role);
+            if is_owners || there.contains(&thing.hash(&self.hasher)) {
                 return Ok(());
             }
             if let Some(holds) = kind.holds {

@@ -181,13 +181,38 @@ async fn what_was_wanted_by_configuration_is_no_loss() {
     ));
     let scratch = database(&format!("{both} create table u (n int);"));
     let wanted = Wanted {
-        other_owners: true,
+        owner: Some(role),
         no_grants: true,
         skipped: vec!["PUBLICATION".into()],
     };
 
     assert_eq!(lost(&live, &scratch, &Wanted::default()).await.len(), 3);
     assert_eq!(lost(&live, &scratch, &wanted).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn who_owns_all_of_the_new_one_needs_no_grants_in_it() {
+    let pg = Postgres::shared();
+    let (owner, reader) = (pg.role("Owner", ""), pg.role("reader", ""));
+    let both = "create schema s; create table s.t (n int); create function s.f() returns int language sql as 'select 1';";
+    let live = database(&format!(
+        "{both} grant usage on schema s to \"{owner}\"; grant select, insert on s.t to \"{owner}\";
+         grant select (n) on s.t to \"{owner}\"; grant execute on function s.f to \"{owner}\";
+         grant select on s.t to {reader}; alter default privileges in schema s grant select on tables to \"{owner}\""
+    ));
+    let scratch = database(both);
+    let wanted = Wanted {
+        owner: Some(owner.clone()),
+        ..Wanted::default()
+    };
+
+    assert_eq!(
+        lost(&live, &scratch, &wanted).await,
+        [
+            format!("1 grant ({reader}): s.t: SELECT"),
+            format!("1 grant (\"{owner}\"): what postgres will create in schema s: tables: SELECT"),
+        ]
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::{
-    Scene, archive, archive_with_row, count, files, judged, says, steps, text, until, warnings,
+    Scene, archive, archive_with_row, count, dump, files, judged, says, steps, text, until,
+    warnings,
 };
 use crate::support::program::Setup;
 use crate::support::smtp::{Options, Smtp};
@@ -239,6 +240,40 @@ fn one_that_an_undo_took_back_is_rejected_and_not_skipped() {
         &["rejected by undo"],
     );
     assert_eq!(scene.row(), "old");
+}
+
+#[test]
+fn one_that_something_else_has_replaced_since_is_not_skipped() {
+    // given
+    let scene = Scene::with_archive();
+    let setup = scene.with("unchanged = \"skip\"");
+    run(&setup, "done");
+    let by_hand = setup.path("by_hand.dump");
+    fs::write(&by_hand, dump()).expect("a dump");
+    let restore = [
+        "restore",
+        "--json",
+        "--file",
+        by_hand.to_str().expect("a path"),
+    ];
+    judged(&setup, &setup.run(&restore), "done");
+
+    // when
+    let report = run(&setup, "done");
+
+    // then
+    assert!(steps(&report).contains(&"swap"), "{report}");
+    assert!(!steps(&run(&setup, "done")).contains(&"swap"));
+
+    // and another job's
+    let config = setup.path("config.toml");
+    let lines = fs::read_to_string(&config).expect("config.toml");
+    let erp = lines.find("[restores.erp]").expect("the job");
+    let other = lines[erp..].replace("restores.erp", "restores.other");
+    fs::write(&config, format!("{lines}\n{other}")).expect("config.toml");
+    judged(&setup, &setup.run(&["run", "other", "--json"]), "done");
+    let report = judged(&setup, &setup.run(&["run", "erp", "--json"]), "done");
+    assert!(steps(&report).contains(&"swap"), "{report}");
 }
 
 #[test]

@@ -183,6 +183,36 @@ fn a_restore_that_fails_makes_no_database() {
 }
 
 #[test]
+fn a_check_that_compares_with_live_is_left_out_while_there_is_none() {
+    // given
+    let scene = without_live();
+    let checks = |least: u8| {
+        format!(
+            "checks = [{{ sql = \"select count(*) from users\", at_least_of_live = \"80%\" }},
+                       {{ sql = \"select count(*) from t\", at_least = {least} }}]"
+        )
+    };
+    let told = ["at_least_of_live", "no live database"];
+    let setup = creating(&scene, &checks(1));
+
+    // when, then
+    let planned = setup.run(&["run", "--dry-run"]).expect(0);
+    says(&format!("{}{}", planned.stdout, planned.stderr), &told);
+    // The others are asked.
+    let report = run(&creating(&scene, &checks(2)), "failed");
+    says(text(&report["message"]), &["1 of 1 checks"]);
+    assert!(!is_there(&scene));
+    let report = run(&setup, "done");
+    says(&warnings(&report).join("\n"), &told);
+    scene.is_new();
+
+    // and with one to compare with
+    let report = run(&setup, "done");
+    assert_eq!(report["checks"].as_array().map(Vec::len), Some(2));
+    assert!(!warnings(&report).join("\n").contains("at_least_of_live"));
+}
+
+#[test]
 fn a_database_that_somebody_makes_meanwhile_is_left_alone() {
     let scene = without_live();
     let flag = scene.store.path().join("flag");

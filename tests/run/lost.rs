@@ -95,6 +95,26 @@ fn a_loss_that_is_refused_ends_the_run_and_says_how_to_go_on() {
     is_old(&scene);
 }
 
+#[test]
+fn grants_to_who_will_own_everything_are_no_loss() {
+    let scene = Scene::with_archive();
+    let (app, owner) = (scene.server.role("app", ""), scene.server.role("owner", ""));
+    scene.server.sql(
+        &scene.live,
+        &format!(
+            "alter database {} owner to {owner}; alter table users owner to {app}; grant select on users to {owner}",
+            scene.live
+        ),
+    );
+    for who in ["target", &format!("role:{owner}")] {
+        let setup = scene.with(&format!("lost_objects = \"refuse\"\nowner = \"{who}\""));
+        let ran = setup.run(&["run", "--json", "--accept", "rejected"]);
+        let report = judged(&setup, &ran, "done");
+        assert!(report.get("lost").is_none(), "{report}");
+        setup.run(&["undo", "--yes"]).expect(0);
+    }
+}
+
 /// An installation whose `after_load` names one file with this content.
 fn with_file(scene: &Scene, lines: &str, sql: &str) -> Setup {
     let setup = scene.with(&format!("after_load = [\"grants.sql\"]\n{lines}"));

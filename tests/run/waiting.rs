@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Scene, archive, archive_with_row, grow_old, judged, says, text, until, warnings};
+use super::{
+    Scene, archive, archive_with_row, dump_of, grow_old, judged, says, text, until, warnings,
+};
+use crate::support::archives::zip;
+use crate::support::postgres::OpenSession;
 use crate::support::program::Setup;
 use crate::support::sshd::Sshd;
 
@@ -128,6 +132,79 @@ fn nobody_is_kept_out_of_the_live_database_while_a_run_waits() {
 
     assert_eq!(report["archive"]["name"], "erp.zip");
     scene.is_new();
+}
+
+/// Another machine's restore into the scene's database: the lock that it holds.
+fn other_restore(scene: &Scene) -> OpenSession {
+    let sql = format!("select pg_advisory_lock({})", key(scene));
+    scene.server.session("postgres", &sql)
+}
+
+fn key(scene: &Scene) -> String {
+    let live = &scene.live;
+    let hash = format!("encode(sha256('backupctl restores into {live}'), 'hex')");
+    format!("('x' || left({hash}, 16))::bit(64)::bigint")
+}
+
+#[test]
+fn who_restores_when_the_archive_comes_is_waited_for_too() {
+    let scene = Scene::new();
+    let setup = scene.with(LONG);
+
+    done_after(&setup, || {
+        let other = other_restore(&scene);
+        scene.put("erp.zip", &archive());
+        until("it waits for the other", || {
+            log(&setup).contains("another restore into")
+        });
+        drop(other);
+    });
+
+    scene.is_new();
+}
+
+/// Its check ends when there is a session with the name `go LIVE`.
+const GATE: &str = "create table t (v text); insert into t values ('new');
+    create function gate() returns int language plpgsql as $$begin
+        while not exists (select from pg_stat_activity
+            where application_name = 'go ' || regexp_replace(current_database(), '_new_.*', '')) loop
+            perform pg_sleep(0.02), pg_stat_clear_snapshot();
+        end loop;
+        return 1;
+    end$$";
+
+#[test]
+fn one_that_finds_the_database_held_late_has_failed_and_leaves_its_report() {
+    // given
+    let scene = Scene::new();
+    let dump = dump_of(GATE, &["-Fc"]);
+    scene.put("erp.zip", &zip().entry("erp.dump", dump).build());
+    let setup = scene.with("[[restores.erp.checks]]\nsql = \"select gate()\"\nequals = 1");
+    let running = setup.start(&["run", "--json"]);
+    let checking = format!(
+        "select count(*) from pg_stat_activity where datname like '{}\\_new\\_%' and query like '%gate%' and state = 'active'",
+        scene.live
+    );
+    until("its check runs", || {
+        scene.server.value("postgres", &checking) != "0"
+    });
+
+    // when
+    let holder = format!(
+        "select pg_terminate_backend(pid, 20000) from pg_locks where locktype = 'advisory' and granted
+         and (classid::bigint << 32) + objid::bigint = {}",
+        key(&scene)
+    );
+    assert_eq!(scene.server.value("postgres", &holder), "t");
+    let other = other_restore(&scene);
+    let go = format!("set application_name = 'go {}'", scene.live);
+    let go = scene.server.session("postgres", &go);
+
+    // then
+    let report = judged(&setup, &running.finish(), "failed");
+    says(text(&report["message"]), &["another restore into"]);
+    drop((other, go));
+    scene.is_untouched();
 }
 
 #[test]

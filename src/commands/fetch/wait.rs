@@ -11,7 +11,7 @@ use crate::cli::{Accept, Which};
 use crate::commands::Job;
 use crate::commands::unzip::Contents;
 use crate::config::format_duration;
-use crate::store::choose::{self, Choice, Earlier, Purpose, Wish};
+use crate::store::choose::{self, Choice, Purpose, Wish};
 use crate::store::{Listed, Store};
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
@@ -153,7 +153,7 @@ async fn look_for(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outcome<Loo
         Err(failed) => return Err(failed.context(looking)),
     };
     job.run.notes.archive(facts_of(&archive, None));
-    let earlier = Earlier::from_history(&job.history());
+    let earlier = job.earlier();
     let known = (&wish, &earlier);
     let warnings = match choose::judge(&archive, &listing, job.restore, known, Timestamp::now())? {
         Choice::Take(warnings) => warnings,

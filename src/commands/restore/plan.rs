@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Held, contents};
 use crate::commands::{Job, hooks, previous};
-use crate::config::{GoLive, Method, Owner, format_bytes};
+use crate::config::{Check, GoLive, Method, format_bytes};
 use crate::database::connection::Session;
 use crate::database::dump::{PgVersion, Selection, Toc};
 use crate::database::preflight::{self, Live, Needs, Target};
@@ -96,6 +96,11 @@ async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
             "there is no database yet that could be live again where one of `after_checks` fails",
         );
     }
+    if job.restore.checks.iter().any(Check::needs_live) {
+        job.run.notes.warn(
+            "checks with at_least_of_live are left out: there is no live database yet to compare with",
+        );
+    }
     let live = unmade::shaped(target, toc).live;
     job.run.notes.warn(unmade::in_words(&live, toc));
     let alike = target::alike(session, &live.name).await;
@@ -124,12 +129,8 @@ fn outdated(tool: &Tool, server: PgVersion) -> Vec<String> {
 
 /// What of the dump goes in, and to whom it will belong.
 fn selection(toc: &Toc, target: &Target, job: &Job<'_>) -> Outcome<Selection> {
-    let owner = match &job.restore.contents.owner {
-        Owner::Keep => None,
-        Owner::Target => Some(target.live.owner.clone()),
-        Owner::Role(name) => Some(name.clone()),
-    };
-    Selection::new(toc, &job.restore.contents, owner)
+    let contents = &job.restore.contents;
+    Selection::new(toc, contents, contents.owner.of_all(&target.live.owner))
 }
 
 fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {

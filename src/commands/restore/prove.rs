@@ -2,9 +2,10 @@
 
 use super::{Restored, login, lost_on_the_way};
 use crate::commands::Job;
-use crate::config::{LostObjects, Owner};
+use crate::config::LostObjects;
 use crate::database::connection::Login;
 use crate::database::lost::{self, Wanted};
+use crate::database::target::Target;
 use crate::database::{after_load, checks, counts};
 use crate::report::Lost;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -59,17 +60,20 @@ fn many(count: usize, what: &str) -> String {
 /// everything; the first that fails ends the run.
 pub async fn check(restored: &Restored, job: &Job<'_>) -> Outcome<()> {
     let (login, scratch) = (login(job), &restored.scratch.name);
-    let kept = if restored.held.target.live.is_missing() {
+    let is_first = restored.held.target.live.is_missing();
+    let kept = if is_first {
         Ok(())
     } else {
         count(&login, scratch, job).await;
-        losses(&login, scratch, job).await
+        losses(&login, restored, job).await
     };
-    let checks = &job.restore.checks;
+    let mut checks = job.restore.checks.clone();
     if checks.is_empty() {
         job.run.notes.message("none configured");
     }
-    let held = checks::check(&login, scratch, checks, job.restore.stall, &job.run).await;
+    // The preflight has said so.
+    checks.retain(|check| !(is_first && check.needs_live()));
+    let held = checks::check(&login, scratch, &checks, job.restore.stall, &job.run).await;
     kept.and(held).map_err(lost_on_the_way)
 }
 
@@ -86,10 +90,11 @@ async fn count(login: &Login, scratch: &str, job: &Job<'_>) {
 }
 
 /// What live has and the new one would not have, as a warning or as the end.
-async fn losses(login: &Login, scratch: &str, job: &Job<'_>) -> Outcome<()> {
+async fn losses(login: &Login, restored: &Restored, job: &Job<'_>) -> Outcome<()> {
     job.run.progress.note("comparing with the live database");
     let refuses = job.restore.lost_objects == LostObjects::Refuse;
-    let lost = match lost::compare(login, scratch, &wanted(job)).await {
+    let wanted = wanted(&restored.held.target, job);
+    let lost = match lost::compare(login, &restored.scratch.name, &wanted).await {
         Ok(lost) => lost,
         Err(failed) if refuses => return Err(failed.context("compare with the live database")),
         Err(failed) => {
@@ -115,10 +120,10 @@ async fn losses(login: &Login, scratch: &str, job: &Job<'_>) -> Outcome<()> {
 }
 
 /// What configuration leaves out is no loss.
-fn wanted(job: &Job<'_>) -> Wanted {
+fn wanted(target: &Target, job: &Job<'_>) -> Wanted {
     let contents = &job.restore.contents;
     Wanted {
-        other_owners: contents.owner != Owner::Keep,
+        owner: contents.owner.of_all(&target.live.owner),
         no_grants: !contents.keeps_privileges,
         skipped: contents.skip.clone(),
     }

@@ -271,9 +271,32 @@ fn unfit(words: &[String]) -> Option<&'static str> {
         ["CREATE" | "DROP" | "REINDEX" | "ALTER", ..] if words.contains(&"CONCURRENTLY") => Some(
             "can't run in a transaction: leave out CONCURRENTLY, nobody else is in the scratch database",
         ),
+        words => reaches_out(words),
+    }
+}
+
+/// Why a statement is refused that would change more than the scratch database, before anything is proven.
+fn reaches_out(words: &[&str]) -> Option<&'static str> {
+    let on = |what: &str| words.windows(2).any(|found| found == ["ON", what]);
+    match words {
         ["ALTER", "DATABASE", ..] => Some(DATABASE),
-        ["GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] if has(["ON", "DATABASE"]) => {
+        ["GRANT" | "REVOKE" | "COMMENT" | "SECURITY", ..] | ["CREATE", "SCHEMA", ..]
+            if on("DATABASE") =>
+        {
             Some(DATABASE)
+        }
+        // Both go on to databases, tablespaces and parameters, live's among them.
+        ["REASSIGN" | "DROP", "OWNED", ..] => Some(SERVER),
+        ["ALTER" | "DROP", "USER", "MAPPING", ..] => None,
+        ["ALTER" | "DROP", "ROLE" | "USER" | "GROUP", ..] | ["ALTER", "TABLESPACE", ..] => {
+            Some(SERVER)
+        }
+        // Without ON it is a membership; CREATE ROLE is let through, since nobody has the new role yet.
+        ["GRANT" | "REVOKE", ..] if !words.contains(&"ON") => Some(SERVER),
+        ["GRANT" | "REVOKE", ..] | ["CREATE", "SCHEMA", ..]
+            if on("TABLESPACE") || on("PARAMETER") =>
+        {
+            Some(SERVER)
         }
         _ => None,
     }
@@ -283,6 +306,7 @@ const TRANSACTION: &str =
     "begins or ends a transaction; the whole file runs in one, which is begun and ended for it";
 const ALONE: &str = "can't run in a transaction, and the whole file runs in one";
 const DATABASE: &str = "would change the live database at once; its own settings and grants are carried over by the swap";
+const SERVER: &str = "would change the whole server at once, whatever becomes of this restore, and with it the live database; do it by hand";
 
 #[cfg(test)]
 mod tests {
@@ -359,14 +383,6 @@ mod tests {
             ("vacuum analyze", "can't run in a transaction"),
             ("create database x", "can't run in a transaction"),
             ("alter system set x = 1", "can't run in a transaction"),
-            (
-                "alter database erp set work_mem = '1GB'",
-                "would change the live database",
-            ),
-            (
-                "grant connect on database erp to a",
-                "would change the live database",
-            ),
             ("select 'x", "does not end"),
             ("select \"x", "does not end"),
             ("do $a$ select 1; $b$", "does not end"),
@@ -374,6 +390,40 @@ mod tests {
         ] {
             let (line, what) = complaint(&format!("select 1;\n\n{sql};\nselect 2"));
             assert!(line == 3 && what.contains(words), "{sql}: {line} {what}");
+        }
+    }
+
+    #[test]
+    fn what_reaches_past_the_scratch_database_is_refused() {
+        let of_live = [
+            "alter database erp set work_mem = '1GB'",
+            "grant connect on database erp to a",
+            "comment on database erp is 'x'",
+            "create schema s grant connect on database erp to a",
+        ];
+        let of_server = [
+            "reassign owned by a to b",
+            "drop owned by a cascade",
+            "alter role \"a\" in database erp set work_mem = '1GB'",
+            "alter user all set work_mem = '1GB'",
+            "alter group g add user a",
+            "drop role if exists a",
+            "grant reader to a with admin option",
+            "revoke admin option for reader from a",
+            "grant create on tablespace fast to a",
+            "grant set on parameter work_mem to a",
+            "alter tablespace fast owner to a",
+        ];
+        for sql in of_live {
+            let what = complaint(sql).1;
+            assert!(
+                what.contains("would change the live database"),
+                "{sql}: {what}"
+            );
+        }
+        for sql in of_server {
+            let what = complaint(sql).1;
+            assert!(what.contains("whole server"), "{sql}: {what}");
         }
     }
 
@@ -388,6 +438,14 @@ mod tests {
             "select 'commit'",
             "create table \"begin\" (\"commit\" int)",
             "comment on table t is 'on database x'",
+            "create role reader nologin",
+            "alter user mapping for a server s options (set user 'b')",
+            "drop user mapping for a server s",
+            "grant select (a), insert on t to a",
+            "grant usage on schema s to \"on\"",
+            "revoke grant option for all on all tables in schema s from a",
+            "create schema s grant select on t to a",
+            "drop table if exists owned",
         ] {
             assert!(statements(sql).is_ok(), "{sql}");
         }

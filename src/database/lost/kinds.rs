@@ -20,6 +20,8 @@ pub struct Kind {
 pub enum About {
     Object,
     Grant,
+    /// On what will be created: whoever owns all that is restored doesn't own that.
+    Later,
     Owner,
 }
 
@@ -203,12 +205,12 @@ pub const KINDS: [Kind; 36] = [
          WHERE a.grantee <> typowner AND {own} AND {free t}"),
     grant("SELECT format('server %I', srvname), {acl} format('foreign server %I', srvname), a.privilege_type
          FROM pg_foreign_server s, aclexplode(srvacl) a WHERE a.grantee <> srvowner AND {free s}"),
-    grant("SELECT coalesce('schema ' || quote_ident(nspname), ''), {acl}
+    Kind { about: About::Later, ..grant("SELECT coalesce('schema ' || quote_ident(nspname), ''), {acl}
          concat('what ', quote_ident(pg_get_userbyid(defaclrole)), ' will create', ' in schema ' || quote_ident(nspname), ': ',
              CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions' WHEN 'T' THEN 'types'
              WHEN 'n' THEN 'schemas' ELSE 'large objects' END), a.privilege_type
          FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace, aclexplode(defaclacl) a
-         WHERE a.grantee <> defaclrole"),
+         WHERE a.grantee <> defaclrole") },
     owner("SELECT format('relation %I.%I', nspname, relname), format('%I', pg_get_userbyid(relowner)), format('%I.%I', nspname, relname), ''
          FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
          WHERE relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT relispartition AND {own} AND {free c}"),

@@ -11,6 +11,8 @@ use crate::verdict::Verdict;
 pub struct Earlier {
     /// The last archive that became live and was not taken back, and when.
     pub last_good: Option<(ArchiveFacts, Timestamp)>,
+    /// The same, as far as nothing has come after it that may have made something else live.
+    live: Option<(ArchiveFacts, Timestamp)>,
     /// Archives that became live, newest run first, and when.
     pub restored: Vec<(ArchiveFacts, Timestamp)>,
     /// Archives that an `undo` took back, and when.
@@ -33,6 +35,38 @@ fn went_live(record: &Record) -> bool {
         && matches!(record.command.as_str(), "run" | "restore" | "swap")
         && !waits
         && record.steps.iter().any(has_loaded)
+}
+
+/// Whether something else than an archive that is known may be live since: a dump given as a file, a run that died or ended
+/// `unclear` after it began to change live. One that died while it loaded counts, since with `method = "in-place"` that is live.
+fn leaves_open(record: &Record) -> bool {
+    let steps = |wanted: Step| record.steps.iter().filter(move |step| step.step == wanted);
+    let is_good = |step: &StepRecord| step.verdict.is_some_and(Verdict::is_good);
+    let may_have = |step: &StepRecord| {
+        step.verdict
+            .is_none_or(|verdict| verdict == Verdict::Unclear)
+    };
+    let mut changing = steps(Step::Restore)
+        .chain(steps(Step::Swap))
+        .chain(steps(Step::Undo));
+    let (is_swapped, is_back) = (
+        steps(Step::Swap).any(is_good),
+        steps(Step::Undo).any(is_good),
+    );
+    let waits = record
+        .database
+        .as_ref()
+        .is_some_and(|database| database.scratch.is_some());
+    match record.verdict {
+        Some(Verdict::Unclear) => true,
+        None => changing.next().is_some(),
+        Some(_) if changing.any(may_have) => true,
+        Some(verdict) if verdict.is_good() => {
+            let has_loaded = is_swapped || steps(Step::Restore).any(is_good);
+            record.archive.is_none() && (is_back || has_loaded && !waits)
+        }
+        Some(_) => is_swapped && !is_back,
+    }
 }
 
 impl Earlier {
@@ -64,18 +98,43 @@ impl Earlier {
                     .any(|(other, later)| same(other, archive) && later > at)
             })
             .collect();
-        let is_rejected = |archive| rejected.iter().any(|(other, _)| same(other, archive));
+        let is_rejected =
+            |archive: &ArchiveFacts| rejected.iter().any(|(other, _)| same(other, archive));
         let last_good = restored.iter().find(|(archive, _)| !is_rejected(archive));
+        let live = history
+            .iter()
+            .take_while(|record| !leaves_open(record))
+            .filter(|record| went_live(record))
+            .map(facts)
+            .find(|(archive, _)| !is_rejected(archive));
         Self {
             last_good: last_good.cloned(),
+            live,
             restored,
             rejected,
         }
     }
 
+    /// With what other jobs did to the same database: theirs is live where one has changed it since.
+    #[must_use]
+    pub fn beside(mut self, others: impl IntoIterator<Item = Record>) -> Self {
+        let Some((_, at)) = &self.live else {
+            return self;
+        };
+        let is_later = |record: &Record| record.ended.unwrap_or(record.started) > *at;
+        let changed = |record: &Record| went_live(record) || leaves_open(record);
+        if others
+            .into_iter()
+            .any(|record| is_later(&record) && changed(&record))
+        {
+            self.live = None;
+        }
+        self
+    }
+
     /// When the archive was restored last, if that restore is what is live.
     pub(super) fn is_live_since(&self, archive: &Listed) -> Option<Timestamp> {
-        let (facts, at) = self.last_good.as_ref()?;
+        let (facts, at) = self.live.as_ref()?;
         is(facts, archive).then_some(*at)
     }
 
@@ -130,3 +189,7 @@ fn is(facts: &ArchiveFacts, archive: &Listed) -> bool {
 fn same(a: &ArchiveFacts, b: &ArchiveFacts) -> bool {
     a.name == b.name && a.bytes == b.bytes && a.modified == b.modified
 }
+
+#[cfg(test)]
+#[path = "earlier_tests.rs"]
+mod tests;
