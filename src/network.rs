@@ -127,8 +127,13 @@ impl Patience {
             return Err(failed);
         }
         if self.made >= self.attempts {
+            let times = if self.made == 1 {
+                "attempt"
+            } else {
+                "attempts"
+            };
             return Err(failed
-                .context(format!("gave up after {} attempts", self.made))
+                .context(format!("gave up after {} {times}", self.made))
                 .hint("look at the link and at the server's own log; the next run tries again"));
         }
         let wait = self.wait.mul_f64(rand::random_range(0.5..1.0));

@@ -49,7 +49,7 @@ impl Problem {
             Self::Config { message, hint } => Failed::new(Verdict::Config, message).hint(hint),
             Self::Io(error) => caused(reader_failed, "read the archive", error),
             Self::WriteFailed(error) => caused(Verdict::Local, "write the unpacked dump", error),
-            // Whoever stops a run says so itself; reached only where it forgot to.
+            // A thread that saw the stop may be heard before the run's own wait for it is.
             Self::Stopped => Failed::interrupted(),
         }
     }
@@ -117,3 +117,17 @@ impl fmt::Display for ReaderFailed {
 }
 
 impl Error for ReaderFailed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stop_ends_is_interrupted_and_no_bug() {
+        let failed = Problem::Stopped.judged(Verdict::Stale, Verdict::Network);
+        assert!(
+            matches!(failed.verdict, Verdict::Interrupted(_)),
+            "{failed:?}"
+        );
+    }
+}
