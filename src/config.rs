@@ -154,6 +154,8 @@ pub struct Postgres {
     pub session: Vec<(String, String)>,
     /// The database may be missing and is then made by the first restore.
     pub create: bool,
+    /// What the live database and all that belongs to it may take on the server at any time.
+    pub max_server_bytes: Option<u64>,
 }
 
 /// How small an archive may be before it is `stale`.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Creates `path` and its parents with mode 0700 where they are missing.
@@ -74,14 +74,27 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Free bytes for this user on the file system of `path`, or where it would be once it is created.
+/// What a file system has left for this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    pub device: u64,
+    pub free_bytes: u64,
+    /// None: it knows no limit.
+    pub free_files: Option<u64>,
+}
+
+/// The file system of `path`, or where it would be once it is created.
 ///
 /// # Errors
 /// Whatever statvfs says.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+pub fn file_system(path: &Path) -> io::Result<FileSystem> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     let stat = rustix::fs::statvfs(there)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Ok(FileSystem {
+        device: fs::metadata(there)?.dev(),
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        free_files: (stat.f_files > 0).then_some(stat.f_favail),
+    })
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

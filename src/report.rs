@@ -91,6 +91,9 @@ pub struct DatabaseFacts {
     /// What is loaded and checked, and waits for `swap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch: Option<String>,
+    /// What the new database took on the server once it was loaded and analyzed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -131,6 +131,11 @@ impl Notes {
         self.lock().database.get_or_insert_default().scratch = Some(name.to_owned());
     }
 
+    /// What the new database takes on the server.
+    pub fn size(&self, bytes: u64) {
+        self.lock().database.get_or_insert_default().bytes = Some(bytes);
+    }
+
     /// None was kept.
     pub fn no_previous(&self) {
         self.lock().database.get_or_insert_default().previous = None;

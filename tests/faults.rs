@@ -7,5 +7,6 @@ mod kills;
 mod link;
 mod process;
 mod restores;
+mod room;
 mod signals;
 pub mod world;

@@ -19,11 +19,11 @@ pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
 pub use self::wait::{Found, Looked, look, look_ahead, wait};
+use super::space::Coming;
 use super::unzip::{Contents, look_inside};
-use super::{App, Job, Order, perform};
+use super::{App, Job, Order, perform, space};
 use crate::cli::Which;
 use crate::config::{Restore, StoreKind, format_bytes, format_duration};
-use crate::durable;
 use crate::escape::shown;
 use crate::network::Patience;
 use crate::report::{ArchiveFacts, Record, Report, Step};
@@ -31,14 +31,18 @@ use crate::store::choose::Purpose;
 use crate::store::{self, Credentials, Listed, Listing, Opened, Store};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
-/// Left free on the file system of state_dir, for logs, reports and everybody else.
-pub const RESERVE: u64 = 64 << 20;
-
 /// An archive that nothing speaks against, still in its store.
 pub struct Chosen {
     store: Box<dyn Store>,
     pub archive: Listed,
     pub contents: Contents,
+}
+
+impl Chosen {
+    pub fn coming(&self) -> Coming {
+        let contents = &self.contents;
+        Coming::new(Some(self.archive.bytes), contents.bytes, &contents.toc)
+    }
 }
 
 /// An archive here, whole by its length, with its SHA-256.
@@ -76,7 +80,9 @@ async fn steps(
         let found = report.step(Step::Fetch, looking).await?;
         job.run.notes.plan(found.describe());
         if let Found::Chosen(chosen) = found {
-            plan_space(job, chosen.archive.bytes)?;
+            let room = space::of_fetch(chosen.archive.bytes, job)?;
+            job.run.notes.plan(room.in_words());
+            room.judge()?;
         }
         return Ok(None);
     }
@@ -85,7 +91,7 @@ async fn steps(
             let looked = look(job, which, Purpose::Fetch).await?;
             match wait(job, which, Purpose::Fetch, looked).await? {
                 Found::Chosen(chosen) => {
-                    space(job, chosen.archive.bytes)?;
+                    space::of_fetch(chosen.archive.bytes, job)?.judge()?;
                     download(*chosen, job).await.map(Some)
                 }
                 Found::Unchanged(..) => Ok(None),
@@ -232,45 +238,6 @@ async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Conten
     read.await
         .judge(Verdict::Bug, "look into the archive")?
         .context(format!("look into `{}`", shown(&archive.name)))
-}
-
-/// What a dry run says of the room here, and whether it is enough.
-pub fn plan_space(job: &Job<'_>, bytes: u64) -> Outcome<()> {
-    let line = format!(
-        "space     {} needed in {}, {} free",
-        format_bytes(bytes.saturating_add(RESERVE)),
-        job.state_dir().display(),
-        format_bytes(free_bytes(job)?)
-    );
-    job.run.notes.plan(vec![line]);
-    space(job, bytes)
-}
-
-fn free_bytes(job: &Job<'_>) -> Outcome<u64> {
-    let directory = job.state_dir();
-    durable::free_bytes(directory).judge(
-        Verdict::Local,
-        format!("ask how much is free in {}", directory.display()),
-    )
-}
-
-/// Whether state_dir's file system has room for so many bytes and the reserve.
-pub fn space(job: &Job<'_>, bytes: u64) -> Outcome<()> {
-    let directory = job.state_dir();
-    let (needed, free) = (bytes.saturating_add(RESERVE), free_bytes(job)?);
-    if free >= needed {
-        return Ok(());
-    }
-    Err(Failed::new(
-        Verdict::Local,
-        format!(
-            "find room in {}: {} are needed, {} are free",
-            directory.display(),
-            format_bytes(needed),
-            format_bytes(free)
-        ),
-    )
-    .hint("free space there, lower `keep_archives`, or move `state_dir` to a larger disk"))
 }
 
 /// `340 MiB/s`.

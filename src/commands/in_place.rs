@@ -40,7 +40,8 @@ async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Vec<Str
     unpacked.on_disk.wait().await?;
     let held = still_held(held, job).await?;
     let name = held.target.live.name.clone();
-    let suited = suits(&held, &unpacked.toc, job).await?;
+    let suited = suits(&held, &unpacked.toc, unpacked.coming(), job).await?;
+    suited.room.warn(job);
     make_roles(&held, &suited, job).await?;
     let names = hooks::Names {
         database: name.clone(),
@@ -106,6 +107,7 @@ async fn one_transaction(
             selection: &suited.selection,
         }),
         stall: job.restore.stall,
+        most_bytes: suited.room.most_bytes(),
     };
     let loading = load::load(plan, &job.run);
     tokio::select! {

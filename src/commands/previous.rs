@@ -117,27 +117,32 @@ fn without_undo(dropped: &[String], live: &Live, job: &Job<'_>) -> Option<String
     })
 }
 
+/// The names of what [`make_room`] would drop.
+pub async fn dropped_first(session: &Session, live: &Live, job: &Job<'_>) -> Outcome<Vec<String>> {
+    if job.restore.drop_previous != DropPrevious::BeforeLoad {
+        return Ok(Vec::new());
+    }
+    let ours = swap::previous_databases(session, &live.name).await?;
+    let old = swap::beyond(ours, kept_while_loading(live, job));
+    let mut names: Vec<String> = old.into_iter().map(|previous| previous.name).collect();
+    if !live.is_missing() {
+        let waiting = swap::prepared_databases(session, &live.name).await?;
+        let own = waiting
+            .into_iter()
+            .filter(|one| one.stamp.job == job.restore.name);
+        names.extend(own.map(|one| one.stamp.name));
+    }
+    Ok(names)
+}
+
 /// What [`make_room`] would drop, for a dry run.
 pub async fn room_in_words(
     session: &Session,
     live: &Live,
     job: &Job<'_>,
 ) -> Outcome<Option<String>> {
-    if job.restore.drop_previous != DropPrevious::BeforeLoad {
-        return Ok(None);
-    }
-    let ours = swap::previous_databases(session, &live.name).await?;
-    let mut names: Vec<String> = swap::beyond(ours, kept_while_loading(live, job))
-        .into_iter()
-        .map(|previous| shown(&previous.name))
-        .collect();
-    if !live.is_missing() {
-        let waiting = swap::prepared_databases(session, &live.name).await?;
-        let own = waiting
-            .into_iter()
-            .filter(|one| one.stamp.job == job.restore.name);
-        names.extend(own.map(|one| shown(&one.stamp.name)));
-    }
+    let names = dropped_first(session, live, job).await?;
+    let names: Vec<String> = names.iter().map(|name| shown(name)).collect();
     let undo = match kept_while_loading(live, job) {
         0 if live.is_missing() => "",
         0 => "; there is no undo from then until the new one is live",

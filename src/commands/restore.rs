@@ -24,6 +24,7 @@ use crate::database::load::{self, Input, Load, Select};
 use crate::database::preflight::{self, Target};
 use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
+use crate::database::space;
 use crate::database::unmade;
 use crate::escape::quoted;
 use crate::network::Patience;
@@ -198,17 +199,21 @@ pub async fn hold_again(job: &Job<'_>, until: Instant) -> Outcome<Held> {
 }
 
 async fn plan_file(job: &Job<'_>, file: Option<&Path>, held: &Held) -> Outcome<()> {
-    let toc = match file {
-        Some(file) => unzip::toc_of(job, file).await?,
-        None => unzip::newest_kept(job)?.toc,
+    let (toc, coming) = if let Some(file) = file {
+        unzip::toc_of(job, file).await?
+    } else {
+        let unpacked = unzip::newest_kept(job)?;
+        let coming = unpacked.coming();
+        (unpacked.toc, coming)
     };
-    plan(&toc, held, job).await
+    plan(&toc, coming, held, job).await
 }
 
 /// Loads the dump into a scratch database and proves that what its table of contents lists is there.
 pub async fn load(held: Held, unpacked: &Unpacked, job: &Job<'_>) -> Outcome<Restored> {
     let login = login(job);
-    let suited = suits(&held, &unpacked.toc, job).await?;
+    let suited = suits(&held, &unpacked.toc, unpacked.coming(), job).await?;
+    suited.room.warn(job);
     super::previous::make_room(&held.target.live, job).await?;
     make_roles(&held, &suited, job).await?;
     let loaded = into_scratch(&login, &held.target, &suited, unpacked, job).await;
@@ -263,10 +268,10 @@ async fn into_scratch(
             selection: &suited.selection,
         }),
         stall: job.restore.stall,
+        most_bytes: suited.room.most_bytes(),
     };
     load::load(plan, &job.run).await?;
-    let promised = promised(&unpacked.toc, &suited.selection);
-    prove(login, &scratch, &promised, job).await?;
+    prove(login, &scratch, (&unpacked.toc, suited), job).await?;
     Ok(scratch)
 }
 
@@ -315,19 +320,22 @@ fn made_for(target: &Target, job: &Job<'_>) -> Target {
 pub async fn prove(
     login: &Login,
     scratch: &Scratch,
-    promised: &[Promised],
+    (toc, suited): (&Toc, &Suited),
     job: &Job<'_>,
 ) -> Outcome<()> {
     let session = connection::connect(login, &scratch.name).await?;
-    let counted = catalog::compare(&session, promised).await?;
+    let promised = promised(toc, &suited.selection);
+    let counted = catalog::compare(&session, &promised).await?;
     // Before the statistics, which cover what the files make.
     let added = after_load(login, &scratch.name, job).await?;
     job.run.progress.note("gathering statistics");
     analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
     let told: Vec<String> = [counted.to_string()].into_iter().chain(added).collect();
     job.run.notes.message(told.join("; "));
+    let bytes = space::own_size(&session).await?;
+    job.run.notes.size(bytes);
     session.close().await;
-    Ok(())
+    space::within(bytes, suited.room.most_bytes())
 }
 
 /// What the table of contents lists and is not left out.

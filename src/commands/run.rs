@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::unzip::Unpacking;
-use super::{App, Job, Order, perform, reach, restore, stream, unzip};
+use super::{App, Job, Order, perform, reach, restore, space, stream, unzip};
 use crate::cli::Which;
 use crate::config::Restore;
 use crate::report::{ArchiveFacts, Record, Report, Step};
@@ -107,7 +107,7 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
             return Ok(());
         };
         plan_room(job, &chosen)?;
-        restore::plan(&chosen.contents.toc, &held, job).await
+        restore::plan(&chosen.contents.toc, chosen.coming(), &held, job).await
     };
     report.step(Step::Fetch, work).await
 }
@@ -122,10 +122,9 @@ fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
         "way       only the dump's bytes are fetched, and unpacked while they come; the archive is not kept"
     };
     job.run.notes.plan(vec![told.to_owned()]);
-    if job.restore.stream {
-        return Ok(());
-    }
-    fetch::plan_space(job, needed_bytes(chosen, job))
+    let room = space::of_run(chosen.archive.bytes, chosen.contents.bytes, job)?;
+    job.run.notes.plan(room.in_words());
+    room.judge()
 }
 
 /// What the fetch step ends with.
@@ -164,12 +163,12 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
         Found::Chosen(chosen) => *chosen,
         Found::Unchanged(_, why) => return Ok(Newest::Unchanged(why)),
     };
-    let suited = restore::suits(&held, &chosen.contents.toc, job).await?;
+    let suited = restore::suits(&held, &chosen.contents.toc, chosen.coming(), job).await?;
     if job.restore.stream {
         let ready = stream::ready(chosen, suited, job);
         return Ok(Newest::Streamable(Box::new(held), Box::new(ready)));
     }
-    fetch::space(job, needed_bytes(&chosen, job))?;
+    space::of_run(chosen.archive.bytes, chosen.contents.bytes, job)?.judge()?;
     let arrived = arrive(chosen, job).await?;
     Ok(Newest::Arrived(Box::new(held), Box::new(arrived)))
 }
@@ -193,11 +192,4 @@ async fn arrive(chosen: fetch::Chosen, job: &Job<'_>) -> Outcome<Arrived> {
         fetched,
         unpacking,
     })
-}
-
-/// The dump, and with it the archive where that is kept.
-fn needed_bytes(chosen: &fetch::Chosen, job: &Job<'_>) -> u64 {
-    let dump = chosen.contents.bytes.unwrap_or(chosen.archive.bytes);
-    let is_kept = job.restore.keep_archives > 0;
-    dump.saturating_add(if is_kept { chosen.archive.bytes } else { 0 })
 }

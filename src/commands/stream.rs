@@ -47,14 +47,14 @@ pub async fn load(held: Held, ready: Ready, job: &Job<'_>) -> Outcome<Restored> 
     let Ready { chosen, suited } = ready;
     let login = restore::login(job);
     let contents = chosen.contents.clone();
+    suited.room.warn(job);
     super::previous::make_room(&held.target.live, job).await?;
     restore::make_roles(&held, &suited, job).await?;
     let scratch = restore::empty_scratch(&login, &held.target, &contents.toc, job).await;
     let scratch = scratch.map_err(lost_on_the_way)?;
     let bytes = through_a_pipe(chosen, (&suited, &login, &scratch), job).await?;
     let rate = job.run.notes.lock().message.take().unwrap_or_default();
-    let promised = restore::promised(&contents.toc, &suited.selection);
-    let proven = restore::prove(&login, &scratch, &promised, job).await;
+    let proven = restore::prove(&login, &scratch, (&contents.toc, &suited), job).await;
     proven.map_err(lost_on_the_way)?;
     job.run.notes.dump(DumpFacts {
         bytes,
@@ -87,6 +87,7 @@ async fn through_a_pipe(
             selection: &suited.selection,
         }),
         stall: job.restore.stall,
+        most_bytes: suited.room.most_bytes(),
     };
     let mut loading = pin!(load::load(plan, &job.run));
     let mut source = pin!(Source::start(chosen, feeder, job).run(job));

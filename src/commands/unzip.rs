@@ -15,6 +15,7 @@ pub use self::along::{OnDisk, Unpacking, begin, finish};
 pub use self::look::{Contents, contents, judged_here, look_inside};
 use self::look::{HERE, gate, judged, opened};
 use super::fetch::{self, Fetched};
+use super::space::{self, Coming};
 use super::{App, Job, Order, perform};
 use crate::config::Restore;
 use crate::database::dump::{self, Toc};
@@ -33,6 +34,13 @@ pub struct Unpacked {
     pub archive: Option<ArchiveFacts>,
     pub dump: DumpFacts,
     pub on_disk: OnDisk,
+}
+
+impl Unpacked {
+    pub fn coming(&self) -> Coming {
+        let archive = self.archive.as_ref().map(|archive| archive.bytes);
+        Coming::new(archive, Some(self.dump.bytes), &self.toc)
+    }
 }
 
 /// What is noted beside an unpacked dump, for a `restore` by hand.
@@ -72,7 +80,9 @@ async fn steps(
             .step(Step::Unzip, contents(&fetched.path, job))
             .await?;
         job.run.notes.plan(contents.in_words());
-        fetch::plan_space(job, contents.bytes.unwrap_or(0))?;
+        let room = space::of_unzip(fetched.facts.bytes, contents.bytes, job)?;
+        job.run.notes.plan(room.in_words());
+        room.judge()?;
         return Ok(None);
     }
     let unpacked = report.step(Step::Unzip, dump(&fetched, job)).await?;
@@ -119,7 +129,7 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
 /// Unpacks the archive's dump below state_dir: temp name, byte budget, CRC, fsync, rename.
 pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
     let contents = contents(&fetched.path, job).await?;
-    fetch::space(job, contents.bytes.unwrap_or(0))?;
+    space::of_unzip(fetched.facts.bytes, contents.bytes, job)?.judge()?;
     let place = Place::take(job)?;
     job.run.progress.total(contents.bytes.unwrap_or(0));
     let path = place.path.clone();
@@ -310,17 +320,25 @@ pub async fn named_dump(job: &Job<'_>, file: &Path) -> Outcome<Unpacked> {
     })
 }
 
-/// Only the table of contents of what somebody named with `--file`, for a dry run.
-pub async fn toc_of(job: &Job<'_>, file: &Path) -> Outcome<Toc> {
+/// Only the table of contents of what somebody named with `--file`, and its lengths, for a dry run.
+pub async fn toc_of(job: &Job<'_>, file: &Path) -> Outcome<(Toc, Coming)> {
     let mut head = Vec::new();
     let what = || format!("read {}", file.display());
     let source = File::open(file).judge(Verdict::Local, what()).hint(NAMED)?;
+    let length = source.metadata().judge(Verdict::Local, what())?.len();
     source
         .take(dump::HEAD_BYTES as u64)
         .read_to_end(&mut head)
         .judge(Verdict::Local, what())?;
     if dump::looks_like_dump(&head) {
-        return Toc::open(file).context(what());
+        let toc = Toc::open(file).context(what())?;
+        let coming = Coming::new(None, Some(length), &toc);
+        return Ok((toc, coming));
     }
-    Ok(contents(file, job).await?.toc)
+    let contents = contents(file, job).await?;
+    let room = space::of_unzip(length, contents.bytes, job)?;
+    job.run.notes.plan(room.in_words());
+    room.judge()?;
+    let coming = Coming::new(Some(length), contents.bytes, &contents.toc);
+    Ok((contents.toc, coming))
 }

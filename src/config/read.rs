@@ -369,6 +369,9 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
         system_identifier: section.scalar("system_identifier"),
         session: session(&mut section),
         create: section.flag("create", false),
+        max_server_bytes: section
+            .has("max_server_bytes")
+            .then(|| section.size("max_server_bytes", 0)),
     };
     if postgres.sslcert.is_some() != postgres.sslkey.is_some() {
         section.problem("sslcert", "`sslcert` and `sslkey` belong together");

@@ -40,6 +40,8 @@ pub struct Load<'a> {
     pub select: Option<Select<'a>>,
     /// No progress for this long ends the load.
     pub stall: Duration,
+    /// A target that grows beyond this ends the load.
+    pub most_bytes: Option<u64>,
 }
 
 /// A dump that was loaded without a fatal word.

@@ -19,6 +19,7 @@ mod rights;
 pub mod roles;
 pub mod scratch;
 pub mod session;
+pub mod space;
 pub mod sqlstate;
 pub mod swap;
 pub mod target;

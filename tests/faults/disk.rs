@@ -16,14 +16,19 @@ use crate::support::smtp::{self, Smtp};
 use crate::support::sshd::{Fault, Sshd};
 
 /// A small file system of its own. Only root can mount one: as somebody else these tests say that they are skipped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mounted(at: &Path, bytes: u64) -> Option<Self> {
+    pub fn mounted(at: &Path, bytes: u64) -> Option<Self> {
+        Self::with(at, &format!("size={bytes}"))
+    }
+
+    /// `limits` as mount takes them for a tmpfs: `size=1000000,nr_inodes=100`.
+    pub fn with(at: &Path, limits: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a mount point");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o"])
-            .arg(format!("size={bytes},mode=0700"))
+            .arg(format!("{limits},mode=0700"))
             .arg("backupctl-test")
             .arg(at)
             .output()
@@ -73,9 +78,9 @@ impl Drop for SmallDisk {
     }
 }
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
-fn local(world: &World, running: Running) -> Value {
+pub fn local(world: &World, running: Running) -> Value {
     let ran = running.finish().expect(9);
     let report = ran_report(&ran.stdout);
     assert_eq!(report["verdict"], "local", "{report:#}");
@@ -101,7 +106,7 @@ fn ran_report(stdout: &str) -> Value {
 }
 
 /// A dump with so many zeros behind it: any size, and still one that pg_restore takes.
-fn large(zeros: u64) -> Vec<u8> {
+pub fn large(zeros: u64) -> Vec<u8> {
     let small = server().database("small");
     server().sql(&small, "create table item (n int)");
     let dump = server().dump(&small, &["-Fc"]);

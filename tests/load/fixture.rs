@@ -68,6 +68,7 @@ impl Fixture {
             in_place: false,
             select: None,
             stall: Duration::from_mins(1),
+            most_bytes: None,
         }
     }
 

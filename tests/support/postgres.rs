@@ -266,6 +266,7 @@ impl Postgres {
             system_identifier: None,
             session: Vec::new(),
             create: false,
+            max_server_bytes: None,
         }
     }
 

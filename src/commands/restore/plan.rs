@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Held, contents};
+use crate::commands::space::{Coming, There};
 use crate::commands::{Job, hooks, previous};
 use crate::config::{Check, GoLive, Method, format_bytes};
 use crate::database::connection::Session;
@@ -22,10 +23,12 @@ pub struct Suited {
     pub tool: Tool,
     pub selection: Selection,
     pub needs: Needs,
+    /// On the server.
+    pub room: There,
 }
 
 /// Everything that would make the restore fail, found before anything is downloaded or loaded.
-pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
+pub async fn suits(held: &Held, toc: &Toc, coming: Coming, job: &Job<'_>) -> Outcome<Suited> {
     let Held { session, target } = held;
     let selection = selection(toc, target, job)?;
     let asked = needs(toc, &selection, job);
@@ -64,10 +67,13 @@ pub async fn suits(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<Suited> {
         job.run.notes.warn(told);
     }
     hooks::judge(job)?;
+    let room = There::look(held, coming, job).await?;
+    room.judge()?;
     Ok(Suited {
         tool,
         selection,
         needs: asked,
+        room,
     })
 }
 
@@ -142,19 +148,21 @@ fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {
 }
 
 /// What a dry run says about the database side.
-pub async fn plan(toc: &Toc, held: &Held, job: &Job<'_>) -> Outcome<()> {
+pub async fn plan(toc: &Toc, coming: Coming, held: &Held, job: &Job<'_>) -> Outcome<()> {
     let Held { session, target } = held;
     let live = &target.live;
-    job.run.notes.plan(vec![
-        database_in_words(target, job),
-        "          free space on the server: unknown, SQL can't see its disks".to_owned(),
-    ]);
+    let room = There::look(held, coming, job).await?;
+    let database = std::iter::once(database_in_words(target, job));
+    job.run
+        .notes
+        .plan(database.chain(room.in_words()).collect());
     // Before anything is judged: what is missing is to be seen among all the rest.
     let selection = selection(toc, target, job)?;
     let asked = needs(toc, &selection, job);
     let listed = contents::listed(held, toc, &asked, &selection, &job.restore.contents);
     job.run.notes.plan(listed.await?);
-    let tool = suits(held, toc, job).await?.tool;
+    let tool = suits(held, toc, coming, job).await?.tool;
+    room.warn(job);
     let mut lines = vec![format!(
         "tool      {} {}",
         tool.path.display(),

@@ -1,4 +1,5 @@
-//! Whether a load still makes progress, asked of the server in a session apart: the dump itself switches all timeouts off.
+//! Whether a load still makes progress, and stays within its room, asked of the server in a session apart: the dump itself
+//! switches all timeouts off.
 //!
 //! Progress is any change of the database's size, of what its sessions are at, of pg_restore's output, and of what goes into the
 //! pipe that it reads: a slow network is no stall. A session that computes without a visible change, such as one that checks a
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::Load;
 use super::input::Flow;
 use crate::database::connection::{Login, Session, column};
+use crate::database::space;
 use crate::escape::said;
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -33,6 +35,7 @@ pub struct Watchdog<'a> {
     login: &'a Login,
     target: &'a str,
     stall: Duration,
+    most_bytes: Option<u64>,
     run: &'a Run,
 }
 
@@ -73,11 +76,12 @@ impl<'a> Watchdog<'a> {
             login: plan.login,
             target: plan.target,
             stall: plan.stall,
+            most_bytes: plan.most_bytes,
             run,
         }
     }
 
-    /// Ends only where the load has stalled.
+    /// Ends only where the load has stalled, or has taken more room than it may.
     pub async fn watch(&self, moved: &Moved) -> Failed {
         let between = (self.stall / 10).clamp(LEAST_BETWEEN_LOOKS, MOST_BETWEEN_LOOKS);
         let mut session = None;
@@ -104,6 +108,10 @@ impl<'a> Watchdog<'a> {
             if let Some(look) = look {
                 let done = format!("{} MB in the database", look.bytes / 1_000_000);
                 self.run.progress.note(&done);
+                let bytes = u64::try_from(look.bytes).unwrap_or(0);
+                if let Err(outgrown) = space::within(bytes, self.most_bytes) {
+                    return outgrown;
+                }
                 last = look;
             }
             if alive.elapsed() >= self.stall || changed.elapsed() >= self.stall * LENIENCE {

@@ -56,6 +56,7 @@ pub(super) fn database_facts() -> DatabaseFacts {
         name: "erp".into(),
         server_version: "16.6".into(),
         scratch: None,
+        bytes: None,
         previous: Some("erp_before_20261120_080000_7f3a".into()),
     }
 }
