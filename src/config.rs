@@ -82,6 +82,8 @@ pub enum SecretSource {
     Env(String),
     /// The content of a file, without one trailing newline.
     File(PathBuf),
+    /// What a program prints, without one trailing newline: the program and its arguments, run without a shell.
+    Command(Vec<String>),
 }
 
 /// `[stores.NAME]`: a place that keeps archives.
