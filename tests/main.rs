@@ -15,6 +15,7 @@ mod proxy;
 mod restore;
 mod run;
 mod secrets;
+mod status;
 mod store;
 mod support;
 mod swap;

@@ -14,6 +14,7 @@ pub mod previous;
 pub mod reach;
 pub mod restore;
 pub mod run;
+pub mod status;
 pub mod stream;
 pub mod swap;
 pub mod trust;
