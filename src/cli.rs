@@ -1,8 +1,11 @@
 //! Every flag and command, with the help text.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::parse_duration;
 
 /// Brings database backups back to life: proven first, then live all at once.
 ///
@@ -48,6 +51,10 @@ pub struct Global {
     /// Colour on stderr; auto: on a terminal
     #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", global = true, display_order = 100)]
     pub color: Color,
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("no duration; write it like 90s, 10m, 26h or 7d")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,6 +138,19 @@ pub enum Command {
         /// Send a test message instead
         #[arg(long)]
         test: bool,
+    },
+    /// The last run and the last success of each job; not zero where that is too old
+    ///
+    /// Reads reports only: it connects to nothing and can be asked while a run works. The exit code is 7 (stale) where the last
+    /// success is older than --max-age, or the live data older than the job's `rpo`; 12 where it took longer than `rto`;
+    /// 11 where the last run left it unclear what is live. Where neither --max-age nor `rpo` is set, the last run's own.
+    Status {
+        /// Restore jobs, in this order [default: all of the configuration]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        /// How old the last success may be, such as 26h
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        max_age: Option<Duration>,
     },
     /// Show the host key of a store and, confirmed, add it to known_hosts
     Trust {

@@ -82,6 +82,8 @@ pub enum SecretSource {
     Env(String),
     /// The content of a file, without one trailing newline.
     File(PathBuf),
+    /// What a program prints, without one trailing newline: the program and its arguments, run without a shell.
+    Command(Vec<String>),
 }
 
 /// `[stores.NAME]`: a place that keeps archives.
@@ -271,6 +273,18 @@ pub struct Restore {
     pub hook_timeout: Duration,
     pub checks: Vec<Check>,
     pub after_checks: Vec<AfterCheck>,
+    pub targets: Targets,
+}
+
+/// What the operator has promised to somebody; None: nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// How old the live data may become: the recovery point objective.
+    pub rpo: Option<Duration>,
+    /// How long a run may take: the recovery time objective.
+    pub rto: Option<Duration>,
+    /// How long a run usually takes; one that takes more than twice as long says so.
+    pub expected: Option<Duration>,
 }
 
 /// `[[restores.NAME.after_checks]]`: must hold once the new database is live, else the swap is undone.

@@ -28,6 +28,7 @@ pub mod verdict;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use futures::FutureExt;
@@ -155,6 +156,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Notify { job, test } => {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
+        Command::Status { jobs, max_age } => status(app, &jobs, max_age),
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),
@@ -191,6 +193,23 @@ async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Ver
             app,
             &commands::run::command(app, restore, which).await,
         ));
+    }
+    Ok(worst)
+}
+
+/// Every job's state in turn; one that can't be read doesn't hide the others.
+fn status(app: &App, named: &[String], max_age: Option<Duration>) -> Outcome<Verdict> {
+    let mut worst = Verdict::Done;
+    for restore in commands::jobs(&app.config, named)? {
+        let verdict = match commands::status::command(app, restore, max_age) {
+            Ok(state) => app.output.state(
+                &state,
+                || commands::status::text(&state),
+                state.failure().as_ref(),
+            ),
+            Err(failed) => app.output.refuse(&failed),
+        };
+        worst = worst.worst(verdict);
     }
     Ok(worst)
 }

@@ -203,6 +203,25 @@ impl Output {
         verdict
     }
 
+    /// What was looked up, as a JSON document or for people, and what is wrong with it.
+    pub fn state<T: serde::Serialize>(
+        &self,
+        document: &T,
+        text: impl FnOnce() -> String,
+        failed: Option<&Failed>,
+    ) -> Verdict {
+        let text = if self.json {
+            serde_json::to_string(document).unwrap_or_default()
+        } else {
+            text()
+        };
+        self.result(&text);
+        if let Some(failed) = failed {
+            self.error(failed);
+        }
+        failed.map_or(Verdict::Done, |failed| failed.verdict)
+    }
+
     fn paint(&self, word: &str, code: u8) -> String {
         if self.color {
             format!("\x1b[1;{code}m{word}\x1b[0m")

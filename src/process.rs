@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::secret::Secret;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 use group::Group;
+pub use lines::LONGEST;
 use lines::Lines;
 
 /// Where a program without a path is looked up, and the `PATH` that children get.

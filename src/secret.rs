@@ -3,6 +3,7 @@
 //! All that a command needs are opened at once, before its first connection, and all that is wrong is told at once.
 //! This file is the only one beside `config.rs` that reads the environment.
 
+mod command;
 mod env_file;
 mod key_file;
 mod permissions;
@@ -61,11 +62,11 @@ impl Secrets {
     ///
     /// # Errors
     /// `config`, with every problem on a line of its own.
-    pub fn open(files: &SecretFiles, needed: &[&SecretRef]) -> Outcome<Self> {
-        Self::open_at(files, needed, environment, now())
+    pub async fn open(files: &SecretFiles, needed: &[&SecretRef]) -> Outcome<Self> {
+        Self::open_at(files, needed, environment, now()).await
     }
 
-    fn open_at(
+    async fn open_at(
         files: &SecretFiles,
         needed: &[&SecretRef],
         environment: impl Fn(&str) -> Option<OsString>,
@@ -74,7 +75,7 @@ impl Secrets {
         let mut resolver = Resolver::new(files, environment, now);
         let mut opened = Vec::new();
         for &reference in needed {
-            let secret = resolver.resolve(reference);
+            let secret = resolver.resolve(reference).await;
             opened.extend(secret.map(|secret| (reference.clone(), secret)));
         }
         let warnings = resolver.finish()?;

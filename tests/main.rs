@@ -16,6 +16,7 @@ mod restore;
 mod run;
 mod secrets;
 mod space;
+mod status;
 mod store;
 mod support;
 mod swap;

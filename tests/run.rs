@@ -9,6 +9,7 @@ mod dry_run;
 mod hooks;
 mod in_place;
 mod keeping;
+mod logins;
 mod logs;
 mod lost;
 mod names;

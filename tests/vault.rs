@@ -24,6 +24,12 @@ fn files(dir: &Path) -> SecretFiles {
     }
 }
 
+fn opened(files: &SecretFiles, reference: &SecretRef) -> Secrets {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let opened = runtime.block_on(Secrets::open(files, &[reference]));
+    opened.expect("the secret is opened")
+}
+
 #[test]
 fn a_token_made_with_a_new_key_is_opened_from_the_env_file() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -38,7 +44,7 @@ fn a_token_made_with_a_new_key_is_opened_from_the_env_file() {
     fs::write(dir.path().join(".env"), format!("SFTP_PASSWORD={token}\n")).expect("the env file");
     chmod(&dir.path().join(".env"), 0o600);
 
-    let secrets = Secrets::open(&files, &[&password]).expect("the secret is opened");
+    let secrets = opened(&files, &password);
     assert_eq!(secrets.get(&password).expose(), "hörse battery");
     assert_eq!(secrets.warnings(), [""; 0]);
 }

@@ -209,7 +209,7 @@ async fn drop_own_scratch(
         return Ok(());
     };
     let needed: Vec<_> = settings.password.iter().collect();
-    let secrets = Secrets::open(&config.secrets, &needed)?;
+    let secrets = Secrets::open(&config.secrets, &needed).await?;
     let password = settings
         .password
         .as_ref()

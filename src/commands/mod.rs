@@ -15,6 +15,7 @@ pub mod reach;
 pub mod restore;
 pub mod run;
 pub mod space;
+pub mod status;
 pub mod stream;
 pub mod swap;
 pub mod trust;
@@ -360,7 +361,7 @@ async fn attempt(
 ) -> Outcome<()> {
     let run = report.run.clone();
     let attempt = async {
-        let job = set_up(app, restore, order, &run)?;
+        let job = set_up(app, restore, order, &run).await?;
         work(&job, report).await
     };
     AssertUnwindSafe(attempt)
@@ -394,7 +395,14 @@ fn undecided(failed: Failed, run: &Run) -> Failed {
 }
 
 /// The job with every secret that the command needs, before any socket is opened.
-fn set_up<'a>(app: &'a App, restore: &'a Restore, order: Order, run: &Run) -> Outcome<Job<'a>> {
+///
+/// A signal ends the wait for a command that prints one.
+async fn set_up<'a>(
+    app: &'a App,
+    restore: &'a Restore,
+    order: Order,
+    run: &Run,
+) -> Outcome<Job<'a>> {
     let config = &app.config;
     let (Some(store), Some(database)) = (
         config.stores.get(&restore.from),
@@ -418,7 +426,10 @@ fn set_up<'a>(app: &'a App, restore: &'a Restore, order: Order, run: &Run) -> Ou
     if let (true, Some(email)) = (order.mail, &config.notify.email) {
         needed.extend(&email.password);
     }
-    let secrets = Secrets::open(&config.secrets, &needed)?;
+    let secrets = tokio::select! {
+        secrets = Secrets::open(&config.secrets, &needed) => secrets?,
+        () = run.stop.cancelled() => return Err(Failed::interrupted()),
+    };
     secrets.teach(&app.output.scrubber);
     for warning in secrets.warnings() {
         run.notes.warn(warning);

@@ -162,7 +162,7 @@ fn hint(job: &str) -> String {
 }
 
 async fn send(app: &App, email: &Email, record: &Record) -> Outcome<Vec<Notified>> {
-    let password = password(app, email)?;
+    let password = password(app, email).await?;
     let log = email.attach_log.then(|| run_log(app, record)).flatten();
     let mail = Mail::about(record, text(app, record), log);
     Ok(email::send(email, password.as_ref(), &mail, DEADLINE).await)
@@ -176,9 +176,9 @@ pub fn text(app: &App, record: &Record) -> String {
     )
 }
 
-fn password(app: &App, email: &Email) -> Outcome<Option<Secret>> {
+async fn password(app: &App, email: &Email) -> Outcome<Option<Secret>> {
     let needed: Vec<_> = email.password.iter().collect();
-    let secrets = Secrets::open(&app.config.secrets, &needed)?;
+    let secrets = Secrets::open(&app.config.secrets, &needed).await?;
     secrets.teach(&app.output.scrubber);
     Ok(email
         .password
@@ -215,7 +215,7 @@ pub async fn command(app: &App, job: Option<&str>, test: bool) -> Outcome<Verdic
         last = Some(last_run(app, super::job(&app.config, job)?)?);
     }
     let notified = if app.options.dry_run {
-        password(app, email)?;
+        password(app, email).await?;
         would_be_told(email)
     } else if let Some(record) = &mut last {
         let sent = send(app, email, record).await?;
@@ -246,7 +246,7 @@ fn would_be_told(email: &Email) -> Vec<Notified> {
 }
 
 async fn send_test(app: &App, email: &Email) -> Outcome<Vec<Notified>> {
-    let password = password(app, email)?;
+    let password = password(app, email).await?;
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()

@@ -1,13 +1,13 @@
 //! `run`: the whole refresh, from the newest archive to the live database and the mail.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::fetch::{self, Fetched, Found};
 use super::restore::Held;
 use super::unzip::Unpacking;
 use super::{App, Job, Order, perform, reach, restore, space, stream, unzip};
 use crate::cli::Which;
-use crate::config::Restore;
+use crate::config::{Restore, format_duration};
 use crate::report::{ArchiveFacts, Record, Report, Step};
 use crate::store::choose::Purpose;
 use crate::verdict::{Outcome, Verdict};
@@ -23,12 +23,32 @@ pub async fn command(app: &App, job: &Restore, which: &Which) -> Record {
     perform(app, job, order, async |job, report| {
         restore::scripts(job)?;
         if app.options.dry_run {
-            plan(job, which, report).await
-        } else {
-            refresh(job, which, report).await
+            return plan(job, which, report).await;
         }
+        let begun = Instant::now();
+        let outcome = refresh(job, which, report).await;
+        remark_on_time(job, begun.elapsed());
+        outcome
     })
     .await
+}
+
+/// A run that waits for its archive is not slow.
+fn remark_on_time(job: &Job<'_>, took: Duration) {
+    let Some(expected) = job.restore.targets.expected else {
+        return;
+    };
+    if took
+        > expected
+            .saturating_mul(2)
+            .saturating_add(job.restore.wait_for)
+    {
+        job.run.notes.warn(format!(
+            "slower than usual: this run took {}, and `expected` is {}",
+            format_duration(took),
+            format_duration(expected)
+        ));
+    }
 }
 
 async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> {

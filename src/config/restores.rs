@@ -11,7 +11,7 @@ use super::section::Section;
 use super::units::{parse_duration, parse_size};
 use super::{
     AfterCheck, Check, DropPrevious, Expectation, GoLive, LostObjects, Method, MinSize, Restore,
-    Sessions,
+    Sessions, Targets,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -61,10 +61,27 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         hook_timeout: section.duration("hook_timeout", MINUTE),
         checks: each(&mut section, "checks", check),
         after_checks: each(&mut section, "after_checks", after_check),
+        targets: targets(&mut section),
     };
     judge(&section, &restore);
     section.finish();
     restore
+}
+
+fn targets(section: &mut Section<'_>) -> Targets {
+    let mut target = |key| {
+        let is_set = section.has(key);
+        let target = section.duration(key, Duration::ZERO);
+        if is_set && target.is_zero() {
+            section.problem(key, "must be longer than zero");
+        }
+        (!target.is_zero()).then_some(target)
+    };
+    Targets {
+        rpo: target("rpo"),
+        rto: target("rto"),
+        expected: target("expected"),
+    }
 }
 
 fn each<T>(

@@ -2,6 +2,8 @@
 //!
 //! serde stops at the first error of a document; an operator wants to mend all of them in one go.
 
+mod reference;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::units::{parse_duration, parse_size};
-use super::{SecretRef, SecretSource};
 
 /// All problems of one file, with their lines.
 pub struct Problems<'a> {
@@ -241,60 +242,6 @@ impl<'a> Section<'a> {
         self.directory.join(name)
     }
 
-    /// A reference to a secret, or a list of references tried in order.
-    pub fn secret(&mut self, key: &'static str) -> Option<SecretRef> {
-        let value = self.value(key)?;
-        let references = match value.get_ref() {
-            DeValue::Array(items) => items.iter().map(Spanned::get_ref).collect(),
-            one => vec![one],
-        };
-        let mut sources = Vec::new();
-        for reference in references {
-            match reference {
-                DeValue::String(text) => sources.extend(self.secret_source(key, text)),
-                other => self.wrong_type(key, other, "a reference such as \"env:NAME\""),
-            }
-        }
-        (!sources.is_empty()).then(|| SecretRef {
-            setting: self.path_of(key),
-            sources,
-        })
-    }
-
-    /// The value is never repeated in a message: it may be the password itself.
-    fn secret_source(&self, key: &str, text: &str) -> Option<SecretSource> {
-        match text.split_once(':') {
-            Some(("env", name)) if is_variable_name(name) => {
-                Some(SecretSource::Env(name.to_owned()))
-            }
-            Some(("env", _)) => {
-                self.problem(
-                    key,
-                    "names no variable; write \"env:NAME\" with letters, digits and `_`",
-                );
-                None
-            }
-            Some(("file", path)) if !path.is_empty() => {
-                Some(SecretSource::File(self.directory.join(path)))
-            }
-            Some((kind @ ("vault" | "command"), _)) => {
-                self.problem(
-                    key,
-                    &format!("`{kind}:` is not supported by this version; use `env:` or `file:`"),
-                );
-                None
-            }
-            _ => {
-                self.problem(
-                    key,
-                    "looks like the secret itself, and secrets don't belong here; encrypt it with `backupctl vault \
-                     encrypt`, put `NAME=<the token>` into the env file, and write \"env:NAME\"",
-                );
-                None
-            }
-        }
-    }
-
     pub fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -482,9 +429,4 @@ fn article(kind: &str) -> String {
         "array" => "an array".to_owned(),
         other => format!("a {other}"),
     }
-}
-
-fn is_variable_name(name: &str) -> bool {
-    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && name.chars().next().is_some_and(|c| !c.is_ascii_digit())
 }

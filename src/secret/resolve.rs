@@ -7,6 +7,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::Secret;
+use super::command;
 use super::env_file::EnvFile;
 use super::key_file::{Keys, Unopened};
 use super::permissions::{read_plain, read_private};
@@ -30,6 +31,8 @@ pub struct Resolver<'a, E> {
     now: u64,
     env_file: Once<EnvFile>,
     keys: Once<Keys>,
+    /// Commands that had no secret for us, and why.
+    refusals: Vec<(Vec<String>, String)>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -51,17 +54,19 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
             now,
             env_file: Once::NotYet,
             keys: Once::NotYet,
+            refusals: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     /// The value of the first source that exists; None after a problem.
-    pub fn resolve(&mut self, reference: &SecretRef) -> Option<Secret> {
+    pub async fn resolve(&mut self, reference: &SecretRef) -> Option<Secret> {
         for source in &reference.sources {
             let looked = match source {
                 SecretSource::Env(name) => self.variable(&reference.setting, name),
                 SecretSource::File(path) => self.file(&reference.setting, path),
+                SecretSource::Command(words) => self.command(&reference.setting, words).await,
             };
             match looked {
                 Ok(None) => {}
@@ -104,6 +109,11 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
                     escaped(name)
                 ),
                 (SecretSource::File(path), _) => format!("{} does not exist", shown(path)),
+                (SecretSource::Command(words), _) => {
+                    let why = self.refusals.iter().find(|(refused, _)| refused == words);
+                    let why = why.map_or("", |(_, why)| why.as_str());
+                    format!("{} {why}", command_shown(words))
+                }
             });
         let problem = Problem::new(places.collect::<Vec<_>>().join("; "));
         let by_name = |source: &SecretSource| matches!(source, SecretSource::Env(_));
@@ -123,6 +133,25 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
             Err(fault) => fault,
         };
         Err(self.note(Problem::new(format!("{} {fault}", shown(path))).about(setting)))
+    }
+
+    /// One that fails has no secret, as a file that is not there; where a later reference has one, that is worth a warning.
+    async fn command(&mut self, setting: &str, words: &[String]) -> Looked {
+        let shown = command_shown(words);
+        match command::output_of(words, &self.environment, command::LIMIT).await {
+            Ok(output) => match password(output.as_bytes()) {
+                Ok(secret) => Ok(Some(secret)),
+                Err(fault) => Err(self
+                    .note(Problem::new(format!("the output of {shown} {fault}")).about(setting))),
+            },
+            Err(why) => {
+                self.warnings
+                    .push(format!("{setting}: {shown} gave no secret: {why}"));
+                self.refusals
+                    .push((words.to_vec(), format!("gave no secret: {why}")));
+                Ok(None)
+            }
+        }
     }
 
     fn variable(&mut self, setting: &str, name: &str) -> Looked {
@@ -284,6 +313,12 @@ fn password(bytes: &[u8]) -> Result<Secret, &'static str> {
         _ if line.starts_with('\u{feff}') => Err("starts with a byte order mark (BOM)"),
         _ => Ok(Secret::new(line.to_owned())),
     }
+}
+
+/// By its program alone: what follows may say more than a log should have.
+fn command_shown(words: &[String]) -> String {
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    format!("`command:{}`", escaped(program))
 }
 
 fn no_key() -> Problem {

@@ -71,7 +71,12 @@ impl Place {
             let mut known = self.environment.iter();
             known.find(|(n, _)| *n == name).map(|(_, v)| v.clone())
         };
-        Secrets::open_at(&self.files, needed, environment, NOW)
+        let opened = Secrets::open_at(&self.files, needed, environment, NOW);
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(opened)
     }
 
     fn value(&self, reference: &SecretRef) -> String {
@@ -102,6 +107,12 @@ fn env(name: &str) -> SecretRef {
         "databases.erp.postgres.password",
         vec![SecretSource::Env(name.to_owned())],
     )
+}
+
+fn from_commands(scripts: &[&str]) -> SecretRef {
+    let words = |script: &&str| ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let sources = scripts.iter().map(words).map(SecretSource::Command);
+    reference("databases.erp.postgres.password", sources.collect())
 }
 
 fn from_file(path: PathBuf) -> SecretRef {
@@ -374,4 +385,45 @@ fn names_with_control_characters_are_escaped() {
         .open(&[&env("A\u{1b}[2J")])
         .expect_err("not there");
     assert!(!failed.message().contains('\u{1b}'), "{failed:?}");
+}
+
+#[test]
+fn a_commands_output_is_the_secret_without_its_last_newline() {
+    let place = Place::new();
+    let reference = from_commands(&["printf 'a \\047quoted\\047 $one\\n'"]);
+    assert_eq!(place.value(&reference), "a 'quoted' $one");
+}
+
+#[test]
+fn a_command_that_fails_hands_over_to_the_next_reference_and_is_told() {
+    let place = Place::new();
+    let reference = from_commands(&["echo locked >&2; exit 2", "echo second"]);
+    let secrets = place.open(&[&reference]).expect("the second one");
+    assert_eq!(secrets.get(&reference).expose(), "second");
+    assert_eq!(
+        secrets.warnings(),
+        ["databases.erp.postgres.password: `command:/bin/sh` gave no secret: exit code 2: locked"]
+    );
+}
+
+#[test]
+fn where_no_reference_has_the_secret_each_is_named_with_its_reason() {
+    let mut reference = from_commands(&["echo canary; exit 2"]);
+    reference.sources.push(SecretSource::Env("KEY".to_owned()));
+    let failed = Place::new().open(&[&reference]).expect_err("no secret");
+    assert_eq!(
+        failed.message(),
+        "databases.erp.postgres.password: `command:/bin/sh` gave no secret: exit code 2; \
+         env:KEY is not in the environment, and no `secrets.env_file` is configured"
+    );
+}
+
+#[test]
+fn a_command_that_prints_nothing_is_a_problem_of_its_own() {
+    let reference = from_commands(&["true", "echo second"]);
+    let failed = Place::new().open(&[&reference]).expect_err("a problem");
+    assert_eq!(
+        failed.message(),
+        "databases.erp.postgres.password: the output of `command:/bin/sh` is empty"
+    );
 }

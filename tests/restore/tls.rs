@@ -9,7 +9,9 @@ use backupctl::database::connection::{Login, Session, connect};
 use backupctl::run::RunId;
 use backupctl::verdict::{Outcome, Verdict};
 
+use crate::support::archives;
 use crate::support::postgres::Postgres;
+use crate::support::program::Setup;
 
 /// A server with TLS, and the files that belong to it.
 struct Secured {
@@ -366,4 +368,45 @@ async fn a_client_certificate_logs_in_and_its_key_must_be_private() {
             .expect("the test's preparation works")
             .contains("chmod 0600")
     );
+}
+
+#[test]
+fn a_whole_refresh_logs_in_with_a_certificate_and_no_password() {
+    // given: a role that may make databases and owns the live one, and has no password
+    let secured = secured();
+    let pg = &secured.pg;
+    pg.sql("postgres", "alter role certified createdb");
+    let live = pg.database("certified");
+    pg.sql(
+        "postgres",
+        &format!("alter database {live} owner to certified"),
+    );
+    pg.sql(
+        &live,
+        "create table t (v text); alter table t owner to certified; insert into t values ('new')",
+    );
+    let store = tempfile::tempdir().expect("a store");
+    let zip = archives::zip().entry("erp.dump", pg.dump(&live, &["-Fc"]));
+    std::fs::write(store.path().join("erp.zip"), zip.build()).expect("an archive");
+    pg.sql(&live, "update t set v = 'old'");
+
+    // when
+    let database = format!(
+        "[databases.erp.postgres]\nhost = \"localhost\"\nport = {}\nuser = \"certified\"\nname = \"{live}\"\n\
+         sslmode = \"verify-full\"\nsslrootcert = \"{}\"\nsslcert = \"{}\"\nsslkey = \"{}\"\nbin_dir = \"{}\"\n",
+        pg.port,
+        secured.authority.display(),
+        secured.client_cert.display(),
+        secured.client_key.display(),
+        pg.bin_dir.display()
+    );
+    let setup = Setup::new()
+        .local(store.path())
+        .part(&database)
+        .restore("")
+        .write();
+    setup.run(&["run", "--json"]).expect(0);
+
+    // then
+    assert_eq!(pg.value(&live, "select v from t"), "new");
 }

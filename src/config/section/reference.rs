@@ -1,0 +1,86 @@
+//! A secret setting: a reference such as `env:NAME`, or a list of references that are tried in order.
+//!
+//! What stands there is never repeated in a message: it may be the password itself.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::Section;
+use crate::config::{SecretRef, SecretSource};
+
+impl Section<'_> {
+    /// A reference to a secret, or a list of references tried in order.
+    pub fn secret(&mut self, key: &'static str) -> Option<SecretRef> {
+        let value = self.value(key)?;
+        let references = match value.get_ref() {
+            DeValue::Array(items) => items.iter().map(Spanned::get_ref).collect(),
+            one => vec![one],
+        };
+        let mut sources = Vec::new();
+        for reference in references {
+            match reference {
+                DeValue::String(text) => sources.extend(self.secret_source(key, text)),
+                other => self.wrong_type(key, other, "a reference such as \"env:NAME\""),
+            }
+        }
+        (!sources.is_empty()).then(|| SecretRef {
+            setting: self.path_of(key),
+            sources,
+        })
+    }
+
+    fn secret_source(&self, key: &str, text: &str) -> Option<SecretSource> {
+        match text.split_once(':') {
+            Some(("env", name)) if is_variable_name(name) => {
+                Some(SecretSource::Env(name.to_owned()))
+            }
+            Some(("env", _)) => {
+                self.problem(
+                    key,
+                    "names no variable; write \"env:NAME\" with letters, digits and `_`",
+                );
+                None
+            }
+            Some(("file", path)) if !path.is_empty() => {
+                Some(SecretSource::File(self.directory.join(path)))
+            }
+            Some(("command", line)) => self.secret_command(key, line),
+            Some(("vault", _)) => {
+                self.problem(
+                    key,
+                    "`vault:` is not supported by this version; use `env:`, `file:` or `command:`",
+                );
+                None
+            }
+            _ => {
+                self.problem(
+                    key,
+                    "looks like the secret itself, and secrets don't belong here; encrypt it with `backupctl vault \
+                     encrypt`, put `NAME=<the token>` into the env file, and write \"env:NAME\"",
+                );
+                None
+            }
+        }
+    }
+
+    /// Words as a shell would split them, quotes and all, but nothing is expanded and no shell runs.
+    fn secret_command(&self, key: &str, line: &str) -> Option<SecretSource> {
+        let mut words = shlex::split(line).unwrap_or_default();
+        let Some(program) = words.first_mut().filter(|program| !program.is_empty()) else {
+            self.problem(
+                key,
+                "names no command, or has a quote without its end; for example \"command:/usr/bin/pass show erp\"",
+            );
+            return None;
+        };
+        if program.contains('/') {
+            *program = self.directory.join(&program).to_string_lossy().into_owned();
+        }
+        Some(SecretSource::Command(words))
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.chars().next().is_some_and(|c| !c.is_ascii_digit())
+}
