@@ -7,7 +7,8 @@ mod made_by;
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use backupctl::archive::{Container, Inside, Limits, Problem, inspect};
+use backupctl::archive::{Container, Inside, Limits, Problem, Wanted, inspect};
+use backupctl::secret::Secret;
 use backupctl::verdict::Verdict;
 
 use crate::support::archives::{self, DUMP_MAGIC, Descriptor, Zip, dump};
@@ -18,6 +19,13 @@ const LIMITS: Limits = Limits {
 
 fn is_dump(head: &[u8]) -> bool {
     head.starts_with(DUMP_MAGIC)
+}
+
+fn wanted_by(dump: Option<&str>, password: Option<&str>) -> Wanted {
+    Wanted {
+        dump: dump.map(ToOwned::to_owned),
+        password: password.map(|password| Secret::new(password.to_owned())),
+    }
 }
 
 fn look(archive: &[u8]) -> Result<Inside<Cursor<&[u8]>>, Problem> {
@@ -31,7 +39,7 @@ fn look_for<'a>(
     inspect(
         Cursor::new(archive),
         archive.len() as u64,
-        wanted,
+        &wanted_by(wanted, None),
         &LIMITS,
         &is_dump,
     )
@@ -252,8 +260,14 @@ fn what_does_not_say_its_length_is_bounded_by_max_unpacked() {
     };
     for file in [archives::zip().entry("erp.dump.gz", &bomb).build(), bomb] {
         let bytes = file.len() as u64;
-        let mut inside =
-            inspect(Cursor::new(&file), bytes, None, &limits, &is_dump).expect("a dump");
+        let mut inside = inspect(
+            Cursor::new(&file),
+            bytes,
+            &Wanted::default(),
+            &limits,
+            &is_dump,
+        )
+        .expect("a dump");
         let mut out = Vec::new();
 
         let result = inside.unpack(&mut out, |_| {}, || false);
@@ -292,7 +306,7 @@ fn a_dump_of_zeros_is_legal_and_max_unpacked_is_the_bound() {
         inspect(
             Cursor::new(&archive[..]),
             archive.len() as u64,
-            None,
+            &Wanted::default(),
             &limits,
             &is_dump,
         )
@@ -324,7 +338,7 @@ fn entries_beyond_four_gigabytes_are_found() {
         .write_to(&mut file);
     let bytes = file.metadata().expect("its size").len();
 
-    let mut inside = inspect(file, bytes, None, &LIMITS, &is_dump).expect("one dump");
+    let mut inside = inspect(file, bytes, &Wanted::default(), &LIMITS, &is_dump).expect("one dump");
 
     assert_eq!(inside.member().name, "erp.dump");
     assert_eq!(inside.beside()[0].bytes, Some(5 << 30));
@@ -376,7 +390,8 @@ fn a_remote_archive_is_inspected_and_its_dump_opened_in_two_reads() {
         cut_at: usize::MAX,
     };
 
-    let mut inside = inspect(link, bytes, None, &LIMITS, &is_dump).expect("an archive in order");
+    let mut inside =
+        inspect(link, bytes, &Wanted::default(), &LIMITS, &is_dump).expect("an archive in order");
     let mut head = [0; 5];
     inside
         .open()
@@ -403,7 +418,14 @@ fn a_reader_that_fails_is_not_taken_for_damage() {
             reads: &reads,
             cut_at,
         };
-        inspect(link, bytes, Some("erp.dump"), &LIMITS, &is_dump).and_then(unpack)
+        inspect(
+            link,
+            bytes,
+            &wanted_by(Some("erp.dump"), None),
+            &LIMITS,
+            &is_dump,
+        )
+        .and_then(unpack)
     };
     attempt(usize::MAX).expect("a whole dump");
     let needed = reads.get();
@@ -432,7 +454,7 @@ fn an_archive_that_is_shorter_than_announced_is_a_failing_reader() {
     let result = inspect(
         Cursor::new(&archive[..]),
         archive.len() as u64 + 1,
-        None,
+        &Wanted::default(),
         &LIMITS,
         &is_dump,
     );
@@ -471,7 +493,7 @@ fn an_inspected_archive_can_be_handed_to_another_thread() {
     let inside = inspect(
         Cursor::new(archive.clone()),
         archive.len() as u64,
-        None,
+        &Wanted::default(),
         &LIMITS,
         &is_dump,
     );

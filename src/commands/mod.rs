@@ -132,6 +132,8 @@ impl Job<'_> {
 pub struct Order {
     pub command: &'static str,
     pub store: bool,
+    /// Whether it reads what is in archives.
+    pub archives: bool,
     pub database: bool,
     /// Whether people are told when it has ended.
     pub mail: bool,
@@ -410,6 +412,9 @@ fn set_up<'a>(app: &'a App, restore: &'a Restore, order: Order, run: &Run) -> Ou
     let mut needed: Vec<&SecretRef> = Vec::new();
     if let (true, StoreKind::Sftp(sftp)) = (order.store, &store.kind) {
         needed.extend(sftp.password.iter().chain(&sftp.passphrase));
+    }
+    if order.archives {
+        needed.extend(&restore.zip_password);
     }
     if order.database {
         needed.extend(&database.password);
