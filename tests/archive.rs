@@ -1,8 +1,10 @@
 //! The dump out of its archive: which entry is taken, and what comes out of it.
 
 mod broken;
+mod encrypted;
 mod found;
 mod made_by;
+mod packed;
 
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -209,85 +211,8 @@ fn too_many_files_to_look_into_ask_for_the_setting() {
     assert_config(unpacked(&archive), &["too many", "`dump = ", "and 90 more"]);
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    io::Write::write_all(&mut gzip, bytes).expect("gzip");
-    gzip.finish().expect("gzip")
-}
-
 #[test]
-fn a_bare_dump_and_one_in_gzip_are_known_by_their_first_bytes() {
-    let packed = gzip(&dump(9000));
-
-    for (file, container) in [
-        (dump(9000), Container::Bare),
-        (packed.clone(), Container::Gzip),
-    ] {
-        let inside = look(&file).expect("a dump without an archive");
-        assert_eq!(inside.container(), container);
-        assert_eq!(unpack(inside).expect("a whole dump"), dump(9000));
-    }
-
-    assert_damaged(&packed[..packed.len() - 3], "");
-    assert_damaged(&[&packed[..], b"junk"].concat(), "");
-    let text = look(&gzip(b"select 1;")).map(|_| ());
-    assert!(matches!(text, Err(Problem::NoEndRecord(_))), "{text:?}");
-}
-
-#[test]
-fn a_dump_that_is_packed_with_gzip_inside_the_archive_is_unpacked_whole() {
-    let beside_others = archives::zip()
-        .entry("README.gz", gzip(b"how to restore"))
-        .entry("erp.dump.gz", gzip(&dump(9000)));
-    let alone = archives::zip().entry("erp.sql.gz", gzip(b"select 1;"));
-
-    let inside = look(&beside_others.build()).map(|inside| inside.member().clone());
-    let inside = inside.expect("one dump");
-    assert_eq!((&inside.name[..], inside.bytes), ("erp.dump.gz", None));
-    assert_eq!(
-        unpacked(&beside_others.build()).expect("a whole dump"),
-        dump(9000)
-    );
-    assert_eq!(unpacked(&alone.build()).expect("the text"), b"select 1;");
-    assert_damaged(&beside_others.says_crc(1).build(), "checksum");
-}
-
-#[test]
-fn what_does_not_say_its_length_is_bounded_by_max_unpacked() {
-    let bomb = gzip(&[DUMP_MAGIC, &vec![0; 1_000_000]].concat());
-    let limits = Limits {
-        max_unpacked: 100_000,
-    };
-    for file in [archives::zip().entry("erp.dump.gz", &bomb).build(), bomb] {
-        let bytes = file.len() as u64;
-        let mut inside = inspect(
-            Cursor::new(&file),
-            bytes,
-            &Wanted::default(),
-            &limits,
-            &is_dump,
-        )
-        .expect("a dump");
-        let mut out = Vec::new();
-
-        let result = inside.unpack(&mut out, |_| {}, || false);
-
-        let problem = result.expect_err("too large");
-        assert!(problem.to_string().contains("max_unpacked"), "{problem}");
-        assert!(out.len() <= 100_000);
-    }
-}
-
-#[test]
-fn an_encrypted_dump_names_the_setting_and_an_unknown_method_its_number() {
-    assert_config(
-        unpacked(&one_dump().encrypted().build()),
-        &["encrypted", "zip_password"],
-    );
-    assert_config(
-        unpacked(&one_dump().encrypted().entry("README", "x").build()),
-        &["zip_password"],
-    );
+fn an_unknown_method_is_named_by_its_number() {
     assert_damaged(&one_dump().flags(1 << 5).build(), "patch");
     assert_damaged(&one_dump().method(93).build(), "method 93 (Zstandard)");
     assert_damaged(

@@ -55,10 +55,19 @@ pub(super) fn check<R: Read + Seek>(
         return Err(unlike(entry, "has another encryption than the directory"));
     }
     let sizes = sizes(header, extra);
-    let complete = check_sizes(entry, header.u32(14), sizes)?;
+    let complete = check_sizes(entry, crc(header, entry), sizes)?;
     // Can't overflow: the gate proved that the least extent fits, and an extra field is short.
     let ends_at = entry.header_at + BYTES + name_bytes + extra_bytes + entry.packed;
     room_behind(entry, ends_at, complete)
+}
+
+/// The CRC, or 0 where it comes behind the data. Info-ZIP puts the time there that the password is checked by.
+fn crc(header: Record, entry: &Entry) -> u32 {
+    let crc = header.u32(14);
+    let streamed_and_encrypted = DESCRIPTOR | ENCRYPTED;
+    let is_time = entry.flags & streamed_and_encrypted == streamed_and_encrypted
+        && crc == u32::from(header.u16(10)) << 16;
+    if is_time { 0 } else { crc }
 }
 
 /// Unpacked and packed size; in a zip64 extra field where the header says so.
