@@ -1,7 +1,7 @@
 //! The dump out of its archive: which entry is taken, and what comes out of it.
 
 mod broken;
-mod encrypted;
+pub mod encrypted;
 mod found;
 mod made_by;
 mod packed;

@@ -1,17 +1,15 @@
 //! Archives with a password, written by other programs: read with it, refused without, and never other bytes.
 
 use std::cell::Cell;
-use std::fs::{self, File};
 use std::io::Cursor;
-use std::process::{Command, Stdio};
 
 use backupctl::archive::{Problem, inspect};
-use tempfile::TempDir;
 
 use super::{
     LIMITS, Link, assert_config, assert_damaged, is_dump, look, one_dump, unpack, wanted_by,
 };
 use crate::support::archives::{self, DUMP_MAGIC, dump};
+use crate::support::packers::{made_by, seven_zip};
 
 const PASSWORD: &str = "a lion & co";
 
@@ -22,29 +20,8 @@ fn packable() -> Vec<u8> {
     [DUMP_MAGIC, &twice].concat()
 }
 
-/// What a program makes of a README and a dump.
-fn made_by(program: &[&str], dump: &[u8]) -> Vec<u8> {
-    let folder: TempDir = tempfile::tempdir().expect("a temporary directory");
-    let path = folder.path();
-    fs::write(path.join("erp.dump"), dump).expect("a dump");
-    fs::write(path.join("README"), "see the manual").expect("a README");
-    let output = Command::new(program[0])
-        .args(&program[1..])
-        .current_dir(path)
-        .stdin(File::open(path.join("erp.dump")).expect("the dump"))
-        .stdout(Stdio::null())
-        .status()
-        .unwrap_or_else(|error| panic!("start {program:?}: {error}"));
-    assert!(output.success(), "{program:?}: {output}");
-    fs::read(path.join("a.zip")).expect("an archive")
-}
-
 fn by_seven_zip(method: &str, dump: &[u8]) -> Vec<u8> {
-    let (method, password) = (format!("-mem={method}"), format!("-p{PASSWORD}"));
-    made_by(
-        &["7z", "a", "-tzip", &method, &password, "a.zip", "erp.dump"],
-        dump,
-    )
+    seven_zip(method, PASSWORD, dump)
 }
 
 fn opened(archive: &[u8], password: &str) -> Result<Vec<u8>, Problem> {
@@ -182,7 +159,7 @@ fn a_wrong_password_is_said_to_be_wrong() {
 }
 
 /// A wrong password that passes the one byte that ZipCrypto has to check it.
-fn passing(archive: &[u8]) -> String {
+pub fn passing(archive: &[u8]) -> String {
     let wanted = |n: u32| wanted_by(None, Some(&format!("wrong {n}")));
     let bytes = archive.len() as u64;
     let passes = |n: &u32| {

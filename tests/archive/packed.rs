@@ -1,12 +1,12 @@
 //! Dumps that are packed on their own, with gzip or Zstandard, in a ZIP or in its place.
 
 use std::io::{Cursor, Write};
-use std::process::{Command, Stdio};
 
 use backupctl::archive::{Container, Limits, Problem, Wanted, inspect};
 
-use super::{LIMITS, assert_damaged, is_dump, look, unpack, unpacked};
+use super::{assert_damaged, is_dump, look, unpack, unpacked};
 use crate::support::archives::{self, DUMP_MAGIC, dump};
+use crate::support::packers::zstd;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -77,24 +77,6 @@ fn what_does_not_say_its_length_is_bounded_by_max_unpacked() {
         assert!(problem.to_string().contains("max_unpacked"), "{problem}");
         assert!(out.len() <= 100_000);
     }
-}
-
-/// What the program makes of its standard input.
-fn zstd(options: &[&str], bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("zstd")
-        .args(["-q", "-c"])
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("zstd is installed");
-    let mut input = child.stdin.take().expect("a pipe");
-    let bytes = bytes.to_vec();
-    let writer = std::thread::spawn(move || input.write_all(&bytes).expect("zstd reads"));
-    let output = child.wait_with_output().expect("zstd ends");
-    writer.join().expect("all is written");
-    assert!(output.status.success(), "{options:?}: {}", output.status);
-    output.stdout
 }
 
 /// A frame that is to be skipped.
