@@ -150,6 +150,29 @@ fn the_pattern_chooses_on_the_whole_name_or_its_last_part() {
 }
 
 #[test]
+fn a_pattern_that_matches_several_takes_the_dump_among_them_or_lists_only_those() {
+    let made = archives::zip()
+        .entry("erp.dump", dump(10))
+        .entry("erp.dump.sha256", "3f… erp.dump")
+        .entry("crm.bak", dump(20));
+    let another = made.clone().entry("hr.dump", dump(30)).build();
+    let made = made.build();
+
+    for pattern in ["*.dump", "erp.*", "*.dump*"] {
+        let inside = look_for(&made, Some(pattern)).expect("one dump");
+        assert_eq!(inside.member().name, "erp.dump", "{pattern}");
+    }
+    let Err(Problem::Config { message, .. }) = look_for(&another, Some("*.dump")).map(drop) else {
+        panic!("two dumps match");
+    };
+    assert!(
+        message.contains("several") && message.contains("`hr.dump`"),
+        "{message}"
+    );
+    assert!(!message.contains("crm.bak"), "{message}");
+}
+
+#[test]
 fn several_dumps_none_and_no_match_ask_for_the_setting_and_list_what_is_there() {
     let several = archives::zip()
         .entry("erp.dump", dump(10))

@@ -30,92 +30,33 @@ fn opened(archive: &[u8], password: &str) -> Result<Vec<u8>, Problem> {
     inspect(Cursor::new(archive), bytes, &wanted, &LIMITS, &is_dump).and_then(unpack)
 }
 
+/// With `PW` for the password.
+const WRITERS: [&str; 13] = [
+    "7z a -tzip -mem=ZipCrypto -pPW a.zip README erp.dump",
+    "7z a -tzip -mem=ZipCrypto -mx=0 -pPW a.zip erp.dump",
+    "7z a -tzip -mem=ZipCrypto -pPW -sierp.dump a.zip",
+    "7z a -tzip -mem=AES128 -pPW a.zip README erp.dump",
+    "7z a -tzip -mem=AES192 -pPW a.zip README erp.dump",
+    "7z a -tzip -mem=AES256 -pPW a.zip README erp.dump",
+    "7z a -tzip -mem=AES256 -mx=0 -pPW a.zip erp.dump",
+    "7z a -tzip -mem=AES256 -pPW -sierp.dump a.zip",
+    "zip -qP PW a.zip README erp.dump",
+    "zip -q0P PW a.zip README erp.dump",
+    "zip -qfdP PW a.zip README erp.dump",
+    "zip -qfzP PW a.zip README erp.dump",
+    "zip -qP PW a.zip -",
+];
+
 #[test]
 fn what_7_zip_and_info_zip_encrypt_is_read() {
-    let p = &format!("-p{PASSWORD}");
-    let made: [&[&str]; 13] = [
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=ZipCrypto",
-            p,
-            "a.zip",
-            "README",
-            "erp.dump",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=ZipCrypto",
-            "-mx=0",
-            p,
-            "a.zip",
-            "erp.dump",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=ZipCrypto",
-            p,
-            "-sierp.dump",
-            "a.zip",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=AES128",
-            p,
-            "a.zip",
-            "README",
-            "erp.dump",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=AES192",
-            p,
-            "a.zip",
-            "README",
-            "erp.dump",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=AES256",
-            p,
-            "a.zip",
-            "README",
-            "erp.dump",
-        ],
-        &[
-            "7z",
-            "a",
-            "-tzip",
-            "-mem=AES256",
-            "-mx=0",
-            p,
-            "a.zip",
-            "erp.dump",
-        ],
-        &["7z", "a", "-tzip", "-mem=AES256", p, "-sierp.dump", "a.zip"],
-        &["zip", "-qP", PASSWORD, "a.zip", "README", "erp.dump"],
-        &["zip", "-q0P", PASSWORD, "a.zip", "README", "erp.dump"],
-        &["zip", "-qfdP", PASSWORD, "a.zip", "README", "erp.dump"],
-        &["zip", "-qfzP", PASSWORD, "a.zip", "README", "erp.dump"],
-        &["zip", "-qP", PASSWORD, "a.zip", "-"],
-    ];
-    for program in made {
+    for writer in WRITERS {
+        let words = writer.split(' ').map(|word| word.replace("PW", PASSWORD));
+        let words: Vec<String> = words.collect();
+        let program: Vec<&str> = words.iter().map(String::as_str).collect();
         for plain in [packable(), dump(300_000)] {
-            let archive = made_by(program, &plain);
-            let bytes = opened(&archive, PASSWORD);
-            let bytes = bytes.unwrap_or_else(|problem| panic!("{program:?}: {problem}"));
-            assert!(bytes == plain, "{program:?}: other bytes");
+            let bytes = opened(&made_by(&program, &plain), PASSWORD);
+            let bytes = bytes.unwrap_or_else(|problem| panic!("{writer}: {problem}"));
+            assert!(bytes == plain, "{writer}: other bytes");
         }
     }
 }

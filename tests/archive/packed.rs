@@ -130,7 +130,7 @@ fn frames_behind_each_other_and_frames_to_skip_are_legal() {
     let whole = [
         skippable(b"made by a program that writes an index"),
         zstd(&[], first),
-        skippable(&[7; 200_000]),
+        skippable(&vec![7; 200_000]),
         zstd(&["-9"], second),
         skippable(b""),
     ]

@@ -129,7 +129,10 @@ fn a_password_that_is_set_is_needed_only_where_archives_are_read() {
 #[test]
 fn a_byte_that_was_flipped_behind_the_head_is_damage_and_goes_live_nowhere() {
     let sshd = Sshd::start();
-    for (encryption, says_why) in [("AES256", "authentication code"), ("ZipCrypto", "is broken")] {
+    for (encryption, says_why) in [
+        ("AES256", "authentication code"),
+        ("ZipCrypto", "is broken"),
+    ] {
         for mode in ["keep_archives = 1", "keep_archives = 0", "stream = true"] {
             let scene = Scene::new();
             let mut broken = seven_zip(encryption, PASSWORD, &long());
