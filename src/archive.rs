@@ -6,12 +6,15 @@
 
 mod choose;
 mod directory;
+mod encryption;
 mod end_record;
+mod extra;
 mod found;
 mod gate;
 mod head;
 mod inspect;
 mod local_header;
+mod packing;
 mod problem;
 mod record;
 mod unpack;
@@ -21,6 +24,17 @@ pub use found::Found;
 pub use inspect::inspect;
 pub use problem::Problem;
 pub use unpack::Inside;
+
+use crate::secret::Secret;
+
+/// What the configuration says of the dump in an archive.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// A pattern on its name, where several files could be it.
+    pub dump: Option<String>,
+    /// For encrypted entries; not needed for others.
+    pub password: Option<Secret>,
+}
 
 /// What the configuration allows an archive to be.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +49,8 @@ pub enum Container {
     Zip,
     /// A gzip stream instead of a ZIP. Its length is known only by unpacking it.
     Gzip,
+    /// The same in Zstandard.
+    Zstd,
     /// The dump itself, without anything around it and so without a checksum.
     Bare,
 }
@@ -44,7 +60,7 @@ pub enum Container {
 pub struct Member {
     /// As the archive spells it: escape it where it is shown, never make a path of it.
     pub name: String,
-    /// Unpacked; None where it is packed with gzip, which does not say.
+    /// Unpacked; None where it is packed with gzip or Zstandard, which need not say.
     pub bytes: Option<u64>,
     /// As it lies in the archive.
     pub packed: u64,

@@ -250,6 +250,8 @@ pub struct Restore {
     pub keep_archives: usize,
     /// Glob on the name of the dump inside the archive.
     pub dump: Option<String>,
+    /// For encrypted archives; one that is not needs none.
+    pub zip_password: Option<SecretRef>,
     pub max_unpacked: u64,
     /// A key of `Config::databases`.
     pub into: String,

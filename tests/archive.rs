@@ -1,13 +1,16 @@
 //! The dump out of its archive: which entry is taken, and what comes out of it.
 
 mod broken;
+pub mod encrypted;
 mod found;
 mod made_by;
+mod packed;
 
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use backupctl::archive::{Container, Inside, Limits, Problem, inspect};
+use backupctl::archive::{Container, Inside, Limits, Problem, Wanted, inspect};
+use backupctl::secret::Secret;
 use backupctl::verdict::Verdict;
 
 use crate::support::archives::{self, DUMP_MAGIC, Descriptor, Zip, dump};
@@ -18,6 +21,13 @@ const LIMITS: Limits = Limits {
 
 fn is_dump(head: &[u8]) -> bool {
     head.starts_with(DUMP_MAGIC)
+}
+
+fn wanted_by(dump: Option<&str>, password: Option<&str>) -> Wanted {
+    Wanted {
+        dump: dump.map(ToOwned::to_owned),
+        password: password.map(|password| Secret::new(password.to_owned())),
+    }
 }
 
 fn look(archive: &[u8]) -> Result<Inside<Cursor<&[u8]>>, Problem> {
@@ -31,7 +41,7 @@ fn look_for<'a>(
     inspect(
         Cursor::new(archive),
         archive.len() as u64,
-        wanted,
+        &wanted_by(wanted, None),
         &LIMITS,
         &is_dump,
     )
@@ -140,6 +150,29 @@ fn the_pattern_chooses_on_the_whole_name_or_its_last_part() {
 }
 
 #[test]
+fn a_pattern_that_matches_several_takes_the_dump_among_them_or_lists_only_those() {
+    let made = archives::zip()
+        .entry("erp.dump", dump(10))
+        .entry("erp.dump.sha256", "3f… erp.dump")
+        .entry("crm.bak", dump(20));
+    let another = made.clone().entry("hr.dump", dump(30)).build();
+    let made = made.build();
+
+    for pattern in ["*.dump", "erp.*", "*.dump*"] {
+        let inside = look_for(&made, Some(pattern)).expect("one dump");
+        assert_eq!(inside.member().name, "erp.dump", "{pattern}");
+    }
+    let Err(Problem::Config { message, .. }) = look_for(&another, Some("*.dump")).map(drop) else {
+        panic!("two dumps match");
+    };
+    assert!(
+        message.contains("several") && message.contains("`hr.dump`"),
+        "{message}"
+    );
+    assert!(!message.contains("crm.bak"), "{message}");
+}
+
+#[test]
 fn several_dumps_none_and_no_match_ask_for_the_setting_and_list_what_is_there() {
     let several = archives::zip()
         .entry("erp.dump", dump(10))
@@ -201,79 +234,8 @@ fn too_many_files_to_look_into_ask_for_the_setting() {
     assert_config(unpacked(&archive), &["too many", "`dump = ", "and 90 more"]);
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    io::Write::write_all(&mut gzip, bytes).expect("gzip");
-    gzip.finish().expect("gzip")
-}
-
 #[test]
-fn a_bare_dump_and_one_in_gzip_are_known_by_their_first_bytes() {
-    let packed = gzip(&dump(9000));
-
-    for (file, container) in [
-        (dump(9000), Container::Bare),
-        (packed.clone(), Container::Gzip),
-    ] {
-        let inside = look(&file).expect("a dump without an archive");
-        assert_eq!(inside.container(), container);
-        assert_eq!(unpack(inside).expect("a whole dump"), dump(9000));
-    }
-
-    assert_damaged(&packed[..packed.len() - 3], "");
-    assert_damaged(&[&packed[..], b"junk"].concat(), "");
-    let text = look(&gzip(b"select 1;")).map(|_| ());
-    assert!(matches!(text, Err(Problem::NoEndRecord(_))), "{text:?}");
-}
-
-#[test]
-fn a_dump_that_is_packed_with_gzip_inside_the_archive_is_unpacked_whole() {
-    let beside_others = archives::zip()
-        .entry("README.gz", gzip(b"how to restore"))
-        .entry("erp.dump.gz", gzip(&dump(9000)));
-    let alone = archives::zip().entry("erp.sql.gz", gzip(b"select 1;"));
-
-    let inside = look(&beside_others.build()).map(|inside| inside.member().clone());
-    let inside = inside.expect("one dump");
-    assert_eq!((&inside.name[..], inside.bytes), ("erp.dump.gz", None));
-    assert_eq!(
-        unpacked(&beside_others.build()).expect("a whole dump"),
-        dump(9000)
-    );
-    assert_eq!(unpacked(&alone.build()).expect("the text"), b"select 1;");
-    assert_damaged(&beside_others.says_crc(1).build(), "checksum");
-}
-
-#[test]
-fn what_does_not_say_its_length_is_bounded_by_max_unpacked() {
-    let bomb = gzip(&[DUMP_MAGIC, &vec![0; 1_000_000]].concat());
-    let limits = Limits {
-        max_unpacked: 100_000,
-    };
-    for file in [archives::zip().entry("erp.dump.gz", &bomb).build(), bomb] {
-        let bytes = file.len() as u64;
-        let mut inside =
-            inspect(Cursor::new(&file), bytes, None, &limits, &is_dump).expect("a dump");
-        let mut out = Vec::new();
-
-        let result = inside.unpack(&mut out, |_| {}, || false);
-
-        let problem = result.expect_err("too large");
-        assert!(problem.to_string().contains("max_unpacked"), "{problem}");
-        assert!(out.len() <= 100_000);
-    }
-}
-
-#[test]
-fn an_encrypted_dump_names_the_setting_and_an_unknown_method_its_number() {
-    assert_config(
-        unpacked(&one_dump().encrypted().build()),
-        &["encrypted", "zip_password"],
-    );
-    assert_config(
-        unpacked(&one_dump().encrypted().entry("README", "x").build()),
-        &["zip_password"],
-    );
+fn an_unknown_method_is_named_by_its_number() {
     assert_damaged(&one_dump().flags(1 << 5).build(), "patch");
     assert_damaged(&one_dump().method(93).build(), "method 93 (Zstandard)");
     assert_damaged(
@@ -292,7 +254,7 @@ fn a_dump_of_zeros_is_legal_and_max_unpacked_is_the_bound() {
         inspect(
             Cursor::new(&archive[..]),
             archive.len() as u64,
-            None,
+            &Wanted::default(),
             &limits,
             &is_dump,
         )
@@ -324,7 +286,7 @@ fn entries_beyond_four_gigabytes_are_found() {
         .write_to(&mut file);
     let bytes = file.metadata().expect("its size").len();
 
-    let mut inside = inspect(file, bytes, None, &LIMITS, &is_dump).expect("one dump");
+    let mut inside = inspect(file, bytes, &Wanted::default(), &LIMITS, &is_dump).expect("one dump");
 
     assert_eq!(inside.member().name, "erp.dump");
     assert_eq!(inside.beside()[0].bytes, Some(5 << 30));
@@ -376,7 +338,8 @@ fn a_remote_archive_is_inspected_and_its_dump_opened_in_two_reads() {
         cut_at: usize::MAX,
     };
 
-    let mut inside = inspect(link, bytes, None, &LIMITS, &is_dump).expect("an archive in order");
+    let mut inside =
+        inspect(link, bytes, &Wanted::default(), &LIMITS, &is_dump).expect("an archive in order");
     let mut head = [0; 5];
     inside
         .open()
@@ -403,7 +366,14 @@ fn a_reader_that_fails_is_not_taken_for_damage() {
             reads: &reads,
             cut_at,
         };
-        inspect(link, bytes, Some("erp.dump"), &LIMITS, &is_dump).and_then(unpack)
+        inspect(
+            link,
+            bytes,
+            &wanted_by(Some("erp.dump"), None),
+            &LIMITS,
+            &is_dump,
+        )
+        .and_then(unpack)
     };
     attempt(usize::MAX).expect("a whole dump");
     let needed = reads.get();
@@ -432,7 +402,7 @@ fn an_archive_that_is_shorter_than_announced_is_a_failing_reader() {
     let result = inspect(
         Cursor::new(&archive[..]),
         archive.len() as u64 + 1,
-        None,
+        &Wanted::default(),
         &LIMITS,
         &is_dump,
     );
@@ -471,7 +441,7 @@ fn an_inspected_archive_can_be_handed_to_another_thread() {
     let inside = inspect(
         Cursor::new(archive.clone()),
         archive.len() as u64,
-        None,
+        &Wanted::default(),
         &LIMITS,
         &is_dump,
     );

@@ -6,6 +6,7 @@ mod choosing;
 mod create;
 mod damaged;
 mod dry_run;
+mod encrypted;
 mod hooks;
 mod in_place;
 mod keeping;

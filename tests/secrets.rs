@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::faults::world::{Archive, Slow, archive, server};
+use crate::run::dump_of;
+use crate::support::packers::seven_zip;
 use crate::support::program::{Ran, Setup};
 use crate::support::scripted_sftp::{Script, ScriptedSftp};
 use crate::support::smtp::{self, Smtp};
@@ -20,6 +22,7 @@ const WRONG_DB: &str = "CANARYwrongdb5e1 '\\:";
 const PASSPHRASE: &str = "it's CANARYphrase0b2 \\ \"$x:";
 const SFTP: &str = "CANARYsftp99ab \" ' $(x) \\:";
 const MAIL: &str = "CANARYmail4411 \" ' $(x) \\:";
+const ZIP: &str = "CANARYzip77c \" ' $(x) \\:";
 const MAILBOX: &str = "backup@example.org";
 
 /// Everything with a secret: key with passphrase, database role with password, mail with login, an encrypted env file.
@@ -144,6 +147,24 @@ fn a_password_for_the_store_is_not_shown_whether_it_is_right_or_wrong() {
         let config = [&config[..from], &other, &config[to..]].concat();
         fs::write(setup.path("config.toml"), config).expect("config.toml");
         all.run(&setup).expect(code);
+    }
+}
+
+#[test]
+fn the_password_of_an_archive_is_not_shown_whether_it_is_right_or_wrong() {
+    let all = Installation::new();
+    let restored = "zip_password = \"env:ZIP_PASSWORD\"\nbefore_swap = [[\"sleep\", \"0.2\"]]";
+    for (encryption, job) in [
+        ("AES256", restored.to_owned()),
+        ("ZipCrypto", format!("{restored}\nstream = true")),
+    ] {
+        let dump = dump_of("create table item (n int)", &["-Fc"]);
+        let archive = seven_zip(encryption, ZIP, &dump);
+        all.sshd.put("erp.zip", &archive);
+        for (password, code) in [(ZIP, 0), ("CANARYzip wrong", 3)] {
+            let setup = all.setup(RIGHT, &job).secret("ZIP_PASSWORD", password);
+            all.run(&setup.write()).expect(code);
+        }
     }
 }
 

@@ -3,13 +3,16 @@
 use std::io::{Read, Seek};
 
 use globset::{Glob, GlobMatcher};
-use zip::read::ZipReadOptions;
+use zip::read::{ZipFile, ZipReadOptions};
+use zip::result::ZipError;
 
 use super::directory::{Directory, Entry};
+use super::head::Head;
 use super::problem::Problem;
 use super::window::Window;
-use super::{MAX_PEEKS, gate, head, local_header};
+use super::{MAX_PEEKS, encryption, gate, head, local_header};
 use crate::escape::quoted;
+use crate::secret::Secret;
 
 /// The table of contents of a dump in directory format: the other files of its folder belong to it.
 const TABLE_OF_CONTENTS: &str = "toc.dat";
@@ -17,13 +20,20 @@ const TABLE_OF_CONTENTS: &str = "toc.dat";
 /// Tells a dump by its first bytes.
 pub(super) type Recognise<'a> = &'a dyn Fn(&[u8]) -> bool;
 
+/// By what a dump is known and read.
+pub(super) struct Sought<'a> {
+    pub(super) dump: Option<&'a str>,
+    pub(super) password: Option<&'a Secret>,
+    pub(super) recognise: Recognise<'a>,
+}
+
 /// The index of the dump's entry.
 pub(super) fn dump<R: Read + Seek>(
     window: &mut Window<R>,
     directory: &Directory,
-    wanted: Option<&str>,
-    recognise: Recognise<'_>,
+    sought: &Sought<'_>,
 ) -> Result<usize, Problem> {
+    let wanted = sought.dump;
     let files: Vec<&Entry> = directory
         .entries
         .iter()
@@ -36,7 +46,7 @@ pub(super) fn dump<R: Read + Seek>(
     match candidates[..] {
         [] => Err(none(&files, wanted)),
         [only] => Ok(only.index),
-        _ => by_magic(window, directory, candidates, recognise),
+        _ => by_magic(window, directory, candidates, sought),
     }
 }
 
@@ -59,7 +69,7 @@ fn by_magic<R: Read + Seek>(
     window: &mut Window<R>,
     directory: &Directory,
     mut candidates: Vec<&Entry>,
-    recognise: Recognise<'_>,
+    sought: &Sought<'_>,
 ) -> Result<usize, Problem> {
     let mut dumps: Vec<&Entry> = Vec::new();
     let mut unreadable = None;
@@ -74,20 +84,33 @@ fn by_magic<R: Read + Seek>(
                 &candidates,
             ));
         }
-        if let Err(problem) = gate::check_readable(entry) {
+        if let Err(problem) = gate::check_readable(entry, sought.password) {
             unreadable.get_or_insert(problem);
-        } else if head::is_dump(&head(window, directory, entry)?, recognise) {
-            dumps.push(entry);
+            continue;
+        }
+        match head(window, directory, entry, sought) {
+            Ok(head) if head.is_dump => dumps.push(entry),
+            Ok(_) => {}
+            // Each file may have a password of its own.
+            Err(problem @ Problem::Config { .. }) => {
+                unreadable.get_or_insert(problem);
+            }
+            Err(problem) => return Err(problem),
         }
     }
     match (&dumps[..], unreadable) {
         ([only], _) => Ok(only.index),
         ([], Some(problem)) => Err(problem),
-        ([], None) => Err(ambiguous(
-            "no file in the archive is a PostgreSQL dump",
-            &candidates,
-        )),
+        ([], None) => Err(ambiguous(no_dump(&candidates), &candidates)),
         (several, _) => Err(ambiguous("the archive has several dumps", several)),
+    }
+}
+
+fn no_dump(candidates: &[&Entry]) -> &'static str {
+    if candidates.iter().any(|entry| entry.is_encrypted()) {
+        "no file in the archive is a PostgreSQL dump, or `zip_password` is wrong"
+    } else {
+        "no file in the archive is a PostgreSQL dump"
     }
 }
 
@@ -95,26 +118,40 @@ fn is_part_of(entry: &Entry, dump: &Entry) -> bool {
     last_part(&dump.name) == TABLE_OF_CONTENTS && folder(&entry.name) == folder(&dump.name)
 }
 
-/// The first bytes of an entry, unpacked.
+/// What the first bytes of an entry tell. An encrypted one gives its password away as a wrong one here, or nowhere.
 pub(super) fn head<R: Read + Seek>(
     window: &mut Window<R>,
     directory: &Directory,
     entry: &Entry,
-) -> Result<Vec<u8>, Problem> {
+    sought: &Sought<'_>,
+) -> Result<Head, Problem> {
     local_header::check(window, entry)?;
-    let known = directory
-        .parsed
-        .entry(entry.index)
-        .map_err(Problem::from_zip)?;
-    let plain = known
-        .with_reader(window, ZipReadOptions::new())
-        .map_err(Problem::from_zip)?;
-    let mut head = Vec::new();
-    plain
-        .take(head::BYTES)
-        .read_to_end(&mut head)
-        .map_err(|error| Problem::from_reading(error).in_entry(&entry.name))?;
-    Ok(head)
+    let plain = plain(window, directory, entry.index, sought.password)?;
+    let (head, read) = head::look(plain, sought.recognise);
+    match read.map_err(|problem| problem.in_entry(&entry.name)) {
+        Err(Problem::Damaged { .. }) if entry.is_encrypted() && !head.is_dump => {
+            Err(encryption::doubtful(entry))
+        }
+        read => read.map(|()| head),
+    }
+}
+
+/// An entry's bytes, decrypted and unpacked.
+pub(super) fn plain<'a, R: Read + Seek>(
+    window: &'a mut Window<R>,
+    directory: &'a Directory,
+    index: usize,
+    password: Option<&Secret>,
+) -> Result<ZipFile<'a, Window<R>>, Problem> {
+    let known = directory.parsed.entry(index).map_err(Problem::from_zip)?;
+    let password = password.map(|password| password.expose().as_bytes());
+    let options = ZipReadOptions::new().password(password);
+    known
+        .with_reader(window, options)
+        .map_err(|error| match error {
+            ZipError::InvalidPassword => encryption::wrong_password(&directory.entries[index]),
+            other => Problem::from_zip(other),
+        })
 }
 
 pub(super) fn folder(name: &str) -> &str {

@@ -8,6 +8,7 @@ use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config, ZipArchiveMetadata};
 
 use super::Member;
+use super::encryption::Aes;
 use super::end_record::EndRecord;
 use super::problem::Problem;
 use super::record::Record;
@@ -27,8 +28,10 @@ pub(super) struct Entry {
     pub(super) bytes: u64,
     pub(super) packed: u64,
     pub(super) crc: u32,
+    /// As the header says; under encryption see `packed_by`.
     pub(super) method: u16,
     pub(super) flags: u16,
+    pub(super) aes: Option<Aes>,
     /// Unix file type and permissions where the writer knew them, else 0.
     pub(super) mode: u32,
     pub(super) header_at: u64,
@@ -47,10 +50,6 @@ impl Entry {
             bytes: Some(self.bytes),
             packed: self.packed,
         }
-    }
-
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.flags & (ENCRYPTED | STRONGLY_ENCRYPTED | MASKED) != 0
     }
 }
 
@@ -98,6 +97,7 @@ struct Walked {
     raw_name: Box<[u8]>,
     flags: u16,
     method: u16,
+    aes: Option<Aes>,
     crc: u32,
     mode: u32,
 }
@@ -119,11 +119,13 @@ fn walk(directory: &[u8], end: &EndRecord) -> Result<Vec<Walked>, Problem> {
             return Err(broken());
         }
         let raw_name = directory.get(at + BYTES..at + BYTES + name);
+        let fields = directory.get(at + BYTES + name..at + BYTES + name + extra);
         walked.push(Walked {
             at: end.directory_at + at as u64,
             raw_name: raw_name.ok_or_else(broken)?.into(),
             flags: record.u16(8),
             method: record.u16(10),
+            aes: Aes::of(fields.ok_or_else(broken)?),
             crc: record.u32(16),
             mode: record.u32(38) >> 16,
         });
@@ -166,6 +168,7 @@ fn entry(index: usize, walked: Walked, parsed: &ZipArchiveMetadata) -> Result<En
         packed: known.compressed_size(),
         crc: walked.crc,
         method: walked.method,
+        aes: walked.aes,
         flags: walked.flags,
         mode: walked.mode,
         header_at: known.header_start(),

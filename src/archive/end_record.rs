@@ -130,6 +130,9 @@ fn zip64(tail: &Tail, at: usize) -> Result<Option<(Claims, usize)>, String> {
     else {
         return Ok(None);
     };
+    if is_of_encrypted_directory(tail, locator.u64(8)) {
+        return Err(ENCRYPTED_DIRECTORY.into());
+    }
     let record_at = locator_at
         .checked_sub(RECORD64_BYTES)
         .filter(|at| locator.u64(8) == tail.at + *at as u64)
@@ -149,6 +152,21 @@ fn zip64(tail: &Tail, at: usize) -> Result<Option<(Claims, usize)>, String> {
     };
     Ok(Some((claims, record_at)))
 }
+
+/// Whether the zip64 record there is of the version that says how the directory itself is encrypted.
+fn is_of_encrypted_directory(tail: &Tail, at: u64) -> bool {
+    let offset = at
+        .checked_sub(tail.at)
+        .and_then(|offset| usize::try_from(offset).ok());
+    offset
+        .and_then(|at| Record::at(tail.data, at, RECORD64_BYTES, RECORD64_SIGNATURE))
+        .is_some_and(|record| record.u16(14) >= ENCRYPTED_DIRECTORY_VERSION)
+}
+
+/// 6.2: APPNOTE 6.3.10, section 7.3.
+const ENCRYPTED_DIRECTORY_VERSION: u16 = 62;
+const ENCRYPTED_DIRECTORY: &str = "the archive's directory is encrypted by PKWARE's strong encryption, which this version can't read: \
+     have the archive written with AES encryption, as 7-Zip and WinZip do it";
 
 const SPLIT: &str = "the archive is one part of several";
 

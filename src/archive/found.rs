@@ -6,10 +6,12 @@
 use std::io::{Read, Seek};
 use std::ops::Range;
 
+use super::packing::Packing;
 use super::problem::Problem;
 use super::unpack::{Inside, What};
 use super::window::Window;
 use super::{Limits, Member, local_header};
+use crate::secret::Secret;
 
 /// An archive that passed the gate, without its bytes.
 #[derive(Debug, Clone)]
@@ -17,8 +19,9 @@ pub struct Found {
     pub(super) bytes: u64,
     pub(super) limits: Limits,
     pub(super) what: What,
-    pub(super) gzip: bool,
+    pub(super) packing: Packing,
     pub(super) member: Member,
+    pub(super) password: Option<Secret>,
 }
 
 impl<R: Read + Seek> Inside<R> {
@@ -29,8 +32,9 @@ impl<R: Read + Seek> Inside<R> {
             bytes: self.window.archive_bytes(),
             limits: self.limits,
             what: self.what,
-            gzip: self.gzip,
+            packing: self.packing,
             member: self.member,
+            password: self.password,
         }
     }
 }
@@ -70,8 +74,9 @@ impl Found {
             window,
             limits: self.limits,
             what,
-            gzip: self.gzip,
+            packing: self.packing,
             member: self.member.clone(),
+            password: self.password.clone(),
         })
     }
 
@@ -95,6 +100,6 @@ impl Found {
             (What::Whole, What::Whole) => true,
             _ => false,
         };
-        same && self.bytes == other.bytes && self.gzip == other.gzip
+        same && self.bytes == other.bytes && self.packing == other.packing
     }
 }

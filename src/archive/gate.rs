@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use super::directory::{Entry, PATCH};
 use super::end_record::EndRecord;
 use super::problem::Problem;
-use super::{Limits, local_header};
+use super::{Limits, encryption, local_header};
 use crate::escape::quoted;
+use crate::secret::Secret;
 
 pub(super) const STORED: u16 = 0;
 pub(super) const DEFLATED: u16 = 8;
@@ -130,28 +131,22 @@ fn check_extent(entry: &Entry) -> Result<(), Problem> {
 }
 
 /// Whether this version can unpack the entry at all.
-pub(super) fn check_readable(entry: &Entry) -> Result<(), Problem> {
-    if entry.is_encrypted() {
-        return Err(Problem::Config {
-            message: format!("the entry {} is encrypted", quoted(&entry.name)),
-            hint: "`zip_password` would name its password, but this version can't read encrypted archives: \
-                   have the archive written without a password"
-                .into(),
-        });
-    }
+pub(super) fn check_readable(entry: &Entry, password: Option<&Secret>) -> Result<(), Problem> {
+    encryption::check(entry, password)?;
     if entry.flags & PATCH != 0 {
         return Err(Problem::damaged(format!(
             "the entry {} is a patch of something else",
             quoted(&entry.name)
         )));
     }
-    if !matches!(entry.method, STORED | DEFLATED) {
+    let method = entry.packed_by();
+    if !matches!(method, STORED | DEFLATED) {
         return Err(Problem::Damaged {
             message: format!(
                 "the entry {} is packed by method {}{}, which this version can't read",
                 quoted(&entry.name),
-                entry.method,
-                method_name(entry.method),
+                method,
+                method_name(method),
             ),
             hint: Some("have the archive written with deflate, which every ZIP program can".into()),
         });
@@ -170,17 +165,19 @@ fn method_name(method: u16) -> &'static str {
         93 | 20 => " (Zstandard)",
         95 => " (XZ)",
         98 => " (PPMd)",
-        99 => " (AES encryption)",
         _ => "",
     }
 }
 
 /// Whether the sizes can be true, and are not more than is allowed.
 pub(super) fn check_sizes(entry: &Entry, limits: Limits) -> Result<(), Problem> {
-    let possible = match entry.method {
-        STORED => entry.bytes == entry.packed,
-        _ => entry.bytes <= entry.packed.saturating_mul(BEST_DEFLATE),
-    };
+    let possible = entry.content_bytes().is_some_and(|packed| {
+        if entry.packed_by() == STORED {
+            entry.bytes == packed
+        } else {
+            entry.bytes <= packed.saturating_mul(BEST_DEFLATE)
+        }
+    });
     if !possible {
         return Err(Problem::damaged(format!(
             "the entry {} can't have {} bytes in {} packed ones",

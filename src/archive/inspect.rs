@@ -1,22 +1,24 @@
 //! From a file to the dump in it: the gate, the choice, and what the chosen entry must be.
 
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 
-use super::choose::{self, Recognise};
+use super::choose::{self, Recognise, Sought};
 use super::directory::{self, Entry};
 use super::local_header::{self, Descriptor};
+use super::packing::Packing;
 use super::problem::Problem;
 use super::unpack::{Inside, What};
 use super::window::Window;
-use super::{Limits, Member, end_record, gate, head};
+use super::{Limits, Member, Wanted, end_record, gate, head};
+use crate::secret::Secret;
 
 /// Reads end record and directory, applies the gate, chooses the dump: the entry that `wanted` matches, else the only file, else
-/// the only file whose first bytes `recognise` knows. A file that is no ZIP at all is taken if it is a dump itself, or one in gzip.
-/// A dump that is packed with gzip once more is unpacked from that as well.
+/// the only file whose first bytes `recognise` knows. A file that is no ZIP at all is taken if it is a dump itself, or one in gzip
+/// or Zstandard. A dump that is packed with one of these once more is unpacked from that as well.
 pub fn inspect<R: Read + Seek>(
     reader: R,
     bytes: u64,
-    wanted: Option<&str>,
+    wanted: &Wanted,
     limits: &Limits,
     recognise: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Inside<R>, Problem> {
@@ -30,11 +32,16 @@ pub fn inspect<R: Read + Seek>(
     };
     let mut directory = directory::read(&mut window, &end)?;
     gate::check(&mut directory.entries, &end)?;
-    let chosen = choose::dump(&mut window, &directory, wanted, recognise)?;
+    let sought = Sought {
+        dump: wanted.dump.as_deref(),
+        password: wanted.password.as_ref(),
+        recognise,
+    };
+    let chosen = choose::dump(&mut window, &directory, &sought)?;
     let entry = &directory.entries[chosen];
-    let (mut member, descriptor) = admit(&mut window, entry, *limits)?;
-    let gzip = head::is_gzip(&choose::head(&mut window, &directory, entry)?);
-    if gzip {
+    let (mut member, descriptor) = admit(&mut window, entry, (*limits, sought.password))?;
+    let packing = choose::head(&mut window, &directory, entry, &sought)?.packing;
+    if packing != Packing::Plain {
         member.bytes = None;
     }
     let what = What::Zip {
@@ -46,8 +53,9 @@ pub fn inspect<R: Read + Seek>(
         window,
         limits: *limits,
         what,
-        gzip,
+        packing,
         member,
+        password: wanted.password.clone(),
     })
 }
 
@@ -55,9 +63,9 @@ pub fn inspect<R: Read + Seek>(
 pub(super) fn admit<R: Read + Seek>(
     window: &mut Window<R>,
     entry: &Entry,
-    limits: Limits,
+    (limits, password): (Limits, Option<&Secret>),
 ) -> Result<(Member, Option<Descriptor>), Problem> {
-    gate::check_readable(entry)?;
+    gate::check_readable(entry, password)?;
     gate::check_sizes(entry, limits)?;
     let descriptor = local_header::check(window, entry)?;
     Ok((entry.member(), descriptor))
@@ -70,24 +78,28 @@ fn without_zip<R: Read + Seek>(
     message: String,
 ) -> Result<Inside<R>, Problem> {
     let packed = window.archive_bytes();
-    let head = window.read_at(0, head::BYTES)?;
-    if !head::is_dump(&head, recognise) {
+    window
+        .seek(SeekFrom::Start(0))
+        .map_err(Problem::from_reading)?;
+    let (head, read) = head::look(&mut window, recognise);
+    read?;
+    if !head.is_dump {
         return Err(Problem::NoEndRecord(message));
     }
     if packed > limits.max_unpacked {
         return Err(gate::too_large("the dump", packed, limits));
     }
-    let gzip = head::is_gzip(&head);
     let member = Member {
         name: String::new(),
-        bytes: (!gzip).then_some(packed),
+        bytes: (head.packing == Packing::Plain).then_some(packed),
         packed,
     };
     Ok(Inside {
         window,
         limits,
         what: What::Whole,
-        gzip,
+        packing: head.packing,
         member,
+        password: None,
     })
 }

@@ -3,6 +3,8 @@
 use std::io::{Read, Seek};
 
 use super::directory::{DESCRIPTOR, ENCRYPTED, Entry, MASKED, PATCH, STRONGLY_ENCRYPTED};
+use super::encryption::Aes;
+use super::extra;
 use super::problem::Problem;
 use super::record::Record;
 use super::window::Window;
@@ -49,11 +51,23 @@ pub(super) fn check<R: Read + Seek>(
     if name_bytes != entry.raw_name.len() as u64 || name != &*entry.raw_name {
         return Err(unlike(entry, "has another name than the directory"));
     }
+    if Aes::of(extra) != entry.aes {
+        return Err(unlike(entry, "has another encryption than the directory"));
+    }
     let sizes = sizes(header, extra);
-    let complete = check_sizes(entry, header.u32(14), sizes)?;
+    let complete = check_sizes(entry, crc(header, entry), sizes)?;
     // Can't overflow: the gate proved that the least extent fits, and an extra field is short.
     let ends_at = entry.header_at + BYTES + name_bytes + extra_bytes + entry.packed;
     room_behind(entry, ends_at, complete)
+}
+
+/// The CRC, or 0 where it comes behind the data. Info-ZIP puts the time there that the password is checked by.
+fn crc(header: Record, entry: &Entry) -> u32 {
+    let crc = header.u32(14);
+    let streamed_and_encrypted = DESCRIPTOR | ENCRYPTED;
+    let is_time = entry.flags & streamed_and_encrypted == streamed_and_encrypted
+        && crc == u32::from(header.u16(10)) << 16;
+    if is_time { 0 } else { crc }
 }
 
 /// Unpacked and packed size; in a zip64 extra field where the header says so.
@@ -65,19 +79,9 @@ fn sizes(header: Record, extra: &[u8]) -> [u64; 2] {
     })
 }
 
-fn zip64_fields(extra: &[u8]) -> Option<impl Iterator<Item = u64> + '_> {
-    let mut at = 0;
-    while let Some(field) = Record::at(extra, at, 4, b"") {
-        let bytes = usize::from(field.u16(2));
-        if field.u16(0) == ZIP64_EXTRA {
-            let content = extra.get(at + 4..at + 4 + bytes)?;
-            return Some(
-                (0..bytes / 8).filter_map(|n| Some(Record::at(content, n * 8, 8, b"")?.u64(0))),
-            );
-        }
-        at += 4 + bytes;
-    }
-    None
+fn zip64_fields(fields: &[u8]) -> Option<impl Iterator<Item = u64> + '_> {
+    let content = extra::field(fields, ZIP64_EXTRA)?;
+    Some((0..content.len() / 8).filter_map(|n| Some(Record::at(content, n * 8, 8, b"")?.u64(0))))
 }
 
 /// Whether the header has CRC and sizes; with a descriptor behind the data it may leave them 0.

@@ -59,8 +59,13 @@ impl Problem {
     pub fn from_reading(error: io::Error) -> Self {
         match error.downcast::<ReaderFailed>() {
             Ok(ReaderFailed(error)) => Self::Io(error),
-            Err(error) => Self::damaged(said(&error.to_string())),
+            Err(error) => Self::damaged(worded(&error.to_string())),
         }
+    }
+
+    /// Whether this is what a failing reader gave.
+    pub(super) fn is_of_reader(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+        cause.is::<ReaderFailed>()
     }
 
     /// Says which entry is broken.
@@ -80,6 +85,15 @@ impl Problem {
             other => Self::damaged(said(&other.to_string())),
         }
     }
+}
+
+/// What AES proves is asked only where the dump's first bytes have shown that the password is right.
+fn worded(text: &str) -> String {
+    if text.starts_with("Invalid authentication code") {
+        return "its bytes are not those that were encrypted: the authentication code is another"
+            .into();
+    }
+    said(text)
 }
 
 fn caused(verdict: Verdict, context: &str, error: io::Error) -> Failed {

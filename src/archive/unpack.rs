@@ -3,16 +3,15 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
-use zip::read::ZipReadOptions;
-
 use super::directory::{Directory, Entry};
 use super::inspect::admit;
 use super::local_header::{self, Descriptor};
+use super::packing::Packing;
 use super::problem::Problem;
 use super::window::Window;
-use super::{Container, Limits, Member, choose, gate};
+use super::{Container, Limits, Member, choose, encryption, gate};
 use crate::escape::quoted;
+use crate::secret::Secret;
 
 const BLOCK_BYTES: usize = 256 * 1024;
 
@@ -21,9 +20,10 @@ pub struct Inside<R> {
     pub(super) window: Window<R>,
     pub(super) limits: Limits,
     pub(super) what: What,
-    /// Whether the file is packed with gzip, inside the ZIP or in its place.
-    pub(super) gzip: bool,
+    /// What the file is packed with on its own, inside the ZIP or in its place.
+    pub(super) packing: Packing,
     pub(super) member: Member,
+    pub(super) password: Option<Secret>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(super) enum What {
 }
 
 impl<R: Read + Seek> Inside<R> {
-    /// The dump. For a bare one and for gzip the name is empty: it is the archive's own.
+    /// The dump. For a bare one, gzip and Zstandard the name is empty: it is the archive's own.
     pub fn member(&self) -> &Member {
         &self.member
     }
@@ -46,8 +46,23 @@ impl<R: Read + Seek> Inside<R> {
     pub fn container(&self) -> Container {
         match self.what {
             What::Zip { .. } => Container::Zip,
-            What::Whole if self.gzip => Container::Gzip,
-            What::Whole => Container::Bare,
+            What::Whole => match self.packing {
+                Packing::Plain => Container::Bare,
+                Packing::Gzip => Container::Gzip,
+                Packing::Zstd => Container::Zstd,
+            },
+        }
+    }
+
+    /// What is to be said of an encrypted dump that does not read like one: its password may be wrong although it passed.
+    pub fn doubt(&self) -> Option<Problem> {
+        match &self.what {
+            What::Zip {
+                directory, chosen, ..
+            } => Some(&directory.entries[*chosen])
+                .filter(|entry| entry.is_encrypted())
+                .map(encryption::doubtful),
+            What::Whole => None,
         }
     }
 
@@ -67,7 +82,7 @@ impl<R: Read + Seek> Inside<R> {
     }
 
     /// Makes another file of the archive the one that `open` and `unpack` read, after the same look at it. As it is: a part of
-    /// a dump that is packed with gzip stays so.
+    /// a dump that is packed with gzip or Zstandard stays so.
     pub fn turn_to(&mut self, name: &str) -> Result<(), Problem> {
         let What::Zip {
             directory,
@@ -85,9 +100,13 @@ impl<R: Read + Seek> Inside<R> {
             .iter()
             .find(|entry| entry.name == name)
             .ok_or_else(|| Problem::damaged(format!("{} is not in the archive", quoted(name))))?;
-        (self.member, *descriptor) = admit(&mut self.window, entry, self.limits)?;
+        (self.member, *descriptor) = admit(
+            &mut self.window,
+            entry,
+            (self.limits, self.password.as_ref()),
+        )?;
         *chosen = entry.index;
-        self.gzip = false;
+        self.packing = Packing::Plain;
         Ok(())
     }
 
@@ -97,22 +116,19 @@ impl<R: Read + Seek> Inside<R> {
         let packed: Box<dyn Read + '_> = match &self.what {
             What::Zip {
                 directory, chosen, ..
-            } => {
-                let known = directory.parsed.entry(*chosen).map_err(Problem::from_zip)?;
-                let plain = known.with_reader(&mut self.window, ZipReadOptions::new());
-                Box::new(plain.map_err(Problem::from_zip)?)
-            }
+            } => Box::new(choose::plain(
+                &mut self.window,
+                directory,
+                *chosen,
+                self.password.as_ref(),
+            )?),
             What::Whole => {
                 let start = self.window.seek(SeekFrom::Start(0));
                 start.map_err(Problem::from_reading)?;
                 Box::new(&mut self.window)
             }
         };
-        Ok(if self.gzip {
-            Box::new(MultiGzDecoder::new(packed))
-        } else {
-            packed
-        })
+        self.packing.unpacked(packed)
     }
 
     /// Streams the dump to `out` and returns its length, which is then proven with its CRC (not for a bare dump, which has none).

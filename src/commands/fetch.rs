@@ -20,7 +20,7 @@ pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
 pub use self::wait::{Found, Looked, look, look_ahead, wait};
 use super::space::Coming;
-use super::unzip::{Contents, look_inside};
+use super::unzip::{Asked, Contents, look_inside};
 use super::{App, Job, Order, perform, space};
 use crate::cli::Which;
 use crate::config::{Restore, StoreKind, format_bytes, format_duration};
@@ -57,6 +57,7 @@ pub async fn command(app: &App, restore: &Restore, which: &Which, notify: bool) 
     let order = Order {
         command: "fetch",
         store: true,
+        archives: true,
         database: false,
         mail: notify,
     };
@@ -224,13 +225,13 @@ fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
 
 /// The archive's end record, its directory and the head of its dump, read where the archive lies.
 async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Contents> {
-    let (bytes, restore, run) = (opened.bytes, job.restore.clone(), job.run.clone());
+    let (bytes, asked, run) = (opened.bytes, Asked::of(job), job.run.clone());
     let read = tokio::task::spawn_blocking(move || {
         let reader = SyncIoBridge::new(opened.file);
         look_inside(
             reader,
             bytes,
-            &restore,
+            &asked,
             (Verdict::Stale, Verdict::Network),
             &run,
         )

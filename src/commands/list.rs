@@ -38,6 +38,7 @@ pub async fn command(app: &App, restore: &Restore) -> (Record, Vec<Row>) {
     let order = Order {
         command: "list",
         store: true,
+        archives: false,
         database: false,
         mail: false,
     };

@@ -134,6 +134,8 @@ impl Job<'_> {
 pub struct Order {
     pub command: &'static str,
     pub store: bool,
+    /// Whether it reads what is in archives.
+    pub archives: bool,
     pub database: bool,
     /// Whether people are told when it has ended.
     pub mail: bool,
@@ -419,6 +421,9 @@ async fn set_up<'a>(
     let mut needed: Vec<&SecretRef> = Vec::new();
     if let (true, StoreKind::Sftp(sftp)) = (order.store, &store.kind) {
         needed.extend(sftp.password.iter().chain(&sftp.passphrase));
+    }
+    if order.archives {
+        needed.extend(&restore.zip_password);
     }
     if order.database {
         needed.extend(&database.password);

@@ -52,6 +52,7 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
     let order = Order {
         command: "restore",
         store: false,
+        archives: true,
         database: true,
         mail: notify,
     };

@@ -17,6 +17,7 @@ pub async fn command(app: &App, job: &Restore, which: &Which) -> Record {
     let order = Order {
         command: "run",
         store: true,
+        archives: true,
         database: true,
         mail: true,
     };

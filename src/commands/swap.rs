@@ -24,6 +24,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
     let order = Order {
         command: "swap",
         store: false,
+        archives: false,
         database: true,
         mail: notify,
     };

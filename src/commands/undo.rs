@@ -25,6 +25,7 @@ pub async fn command(app: &App, restore: &Restore, yes: bool, notify: bool) -> O
     let order = Order {
         command: "undo",
         store: false,
+        archives: false,
         database: true,
         mail: notify,
     };

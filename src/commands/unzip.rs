@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::along::{OnDisk, Unpacking, begin, finish};
-pub use self::look::{Contents, contents, judged_here, look_inside};
+pub use self::look::{Asked, Contents, contents, judged_here, look_inside};
 use self::look::{HERE, gate, judged, opened};
 use super::fetch::{self, Fetched};
 use super::space::{self, Coming};
@@ -55,6 +55,7 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
     let order = Order {
         command: "unzip",
         store: false,
+        archives: true,
         database: false,
         mail: notify,
     };
@@ -184,11 +185,11 @@ async fn unpack(archive: &Path, place: Place, job: &Job<'_>) -> Outcome<(u64, St
         path,
         mut out,
     } = place;
-    let (archive, restore, run) = (archive.to_owned(), job.restore.clone(), job.run.clone());
+    let (archive, asked, run) = (archive.to_owned(), Asked::of(job), job.run.clone());
     let work = move || {
         let clock = Instant::now();
         let (file, bytes) = opened(&archive)?;
-        let mut inside = gate(file, bytes, &restore, HERE)?;
+        let mut inside = gate(file, bytes, &asked, HERE)?;
         let unpacked = inside
             .unpack(
                 &mut out,

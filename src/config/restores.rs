@@ -38,6 +38,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         unchanged: choosing::unchanged(&mut section),
         keep_archives: count(&mut section, "keep_archives", if stream { 0 } else { 2 }),
         dump: glob(&mut section, "dump"),
+        zip_password: section.secret("zip_password"),
         max_unpacked: section.size("max_unpacked", 200 << 30),
         into: section.required_text("into", "erp"),
         method: section.choice(

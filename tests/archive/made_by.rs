@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use backupctl::archive::{Inside, Problem, inspect};
 use tempfile::TempDir;
 
-use super::{LIMITS, is_dump, unpack};
+use super::{LIMITS, is_dump, unpack, wanted_by};
 use crate::support::archives::{DUMP_MAGIC, dump};
 
 const DUMP_BYTES: usize = 300_000;
@@ -42,7 +42,7 @@ fn run(folder: &Path, program: &[&str], to: Option<&str>) {
 fn inside(folder: &Path) -> Result<Inside<File>, Problem> {
     let file = File::open(folder.join("a.zip")).expect("an archive");
     let bytes = file.metadata().expect("its size").len();
-    inspect(file, bytes, None, &LIMITS, &is_dump)
+    inspect(file, bytes, &wanted_by(None, None), &LIMITS, &is_dump)
 }
 
 #[track_caller]

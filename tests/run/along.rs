@@ -11,6 +11,7 @@ use super::{
     Scene, count, dump, dump_of, files, judged, noise, packed, says, steps, text, until, warnings,
 };
 use crate::support::archives::{Descriptor, zip};
+use crate::support::packers::zstd;
 use crate::support::program::{Running, Setup};
 use crate::support::sshd::{Fault, Sshd};
 
@@ -99,6 +100,8 @@ fn every_kind_of_archive_is_unpacked_while_it_comes() {
         (NOT_KEPT, zip().entry("erp.dump", &gzip).build()),
         (KEPT, gzip.clone()),
         (NOT_KEPT, gzip),
+        (KEPT, zstd(&[], &plain)),
+        (NOT_KEPT, zip().entry("erp.dump", zstd(&[], &plain)).build()),
         (KEPT, plain.clone()),
         (NOT_KEPT, dump_of(super::NEW, &["-Ft"])),
     ];

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Scene, archive, archive_with_row, dump, grow_old, judged, packed, says, steps, text, warnings,
 };
+use crate::support::packers::zstd;
 use crate::support::program::Setup;
 use crate::support::smtp::{Options, Smtp};
 use crate::support::sshd::Sshd;
@@ -311,6 +312,8 @@ fn dumps_in_every_supported_wrapping_are_restored() {
         ("gzipped.dump.gz", gzip(&bare), "custom"),
         ("tar.zip", in_zip(&tar), "tar"),
         ("both.zip", in_zip(&gzip(&bare)), "custom"),
+        ("packed.dump.zst", zstd(&[], &bare), "custom"),
+        ("tar.zst.zip", in_zip(&zstd(&["-19"], &tar)), "tar"),
     ] {
         let scene = Scene::new();
         scene.put(name, &bytes);

@@ -12,6 +12,7 @@ use super::{
     warnings,
 };
 use crate::support::archives::zip;
+use crate::support::packers::zstd;
 use crate::support::program::{Running, Setup};
 use crate::support::sshd::{Fault, Sshd};
 
@@ -91,6 +92,8 @@ fn every_kind_of_archive_can_be_streamed() {
         zip().entry("erp.dump", &plain).data_descriptor().build(),
         zip().entry("erp.dump", &tar).build(),
         gzip.finish().expect("memory"),
+        zstd(&[], &plain),
+        zip().entry("erp.dump", zstd(&[], &tar)).build(),
         tar,
     ];
     for archive in made {

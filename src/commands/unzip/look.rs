@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use crate::archive::{self, Found, Inside, Limits, Problem};
+use crate::archive::{self, Found, Inside, Limits, Problem, Wanted};
 use crate::commands::Job;
-use crate::config::{Restore, format_bytes};
+use crate::config::format_bytes;
 use crate::database::dump::{self, Kind, Toc};
 use crate::escape::shown;
 use crate::report::DumpFacts;
@@ -53,13 +53,35 @@ impl Contents {
     }
 }
 
+/// What a job's configuration asks of an archive.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    wanted: Wanted,
+    limits: Limits,
+}
+
+impl Asked {
+    pub fn of(job: &Job<'_>) -> Self {
+        let restore = job.restore;
+        Self {
+            wanted: Wanted {
+                dump: restore.dump.clone(),
+                password: job.secret(restore.zip_password.as_ref()),
+            },
+            limits: Limits {
+                max_unpacked: restore.max_unpacked,
+            },
+        }
+    }
+}
+
 /// Looks into an archive on this machine.
 pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
-    let (path, restore, run) = (path.to_owned(), job.restore.clone(), job.run.clone());
+    let (path, asked, run) = (path.to_owned(), Asked::of(job), job.run.clone());
     let shown = path.display().to_string();
     let look = move || {
         let (file, bytes) = opened(&path)?;
-        look_inside(file, bytes, &restore, HERE, &run)
+        look_inside(file, bytes, &asked, HERE, &run)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -80,20 +102,16 @@ pub(super) fn opened(path: &Path) -> Outcome<(File, u64)> {
 pub(super) fn gate<R: Read + Seek>(
     reader: R,
     bytes: u64,
-    restore: &Restore,
+    asked: &Asked,
     verdicts: (Verdict, Verdict),
 ) -> Outcome<Inside<R>> {
-    let limits = Limits {
-        max_unpacked: restore.max_unpacked,
-    };
-    let wanted = restore.dump.as_deref();
     let head = RefCell::new(Vec::new());
     let recognise = |bytes: &[u8]| {
         bytes.clone_into(&mut head.borrow_mut());
         dump::looks_like_dump(bytes)
     };
-    archive::inspect(reader, bytes, wanted, &limits, &recognise).map_err(|problem| {
-        // The last that was looked at: without an end record the file itself, unpacked from gzip where it is that.
+    archive::inspect(reader, bytes, &asked.wanted, &asked.limits, &recognise).map_err(|problem| {
+        // The last that was looked at: without an end record the file itself, unpacked where it is gzip or Zstandard.
         let head = head.take();
         match problem {
             Problem::NoEndRecord(why) => without_end(&head, why, verdicts.0),
@@ -124,7 +142,7 @@ fn broken(failed: Failed) -> Failed {
 fn without_end(head: &[u8], why: String, no_end_record: Verdict) -> Failed {
     let is_something_else = !matches!(
         dump::what_is_it(head),
-        Kind::Zip | Kind::Unknown | Kind::Gzip | Kind::Empty
+        Kind::Zip | Kind::Unknown | Kind::Gzip | Kind::Zstd | Kind::Empty
     );
     if is_something_else {
         return dump::what_is_it(head).refuse("the file");
@@ -155,12 +173,12 @@ fn one_file(name: &str) -> Outcome<()> {
 pub fn look_inside<R: Read + Seek>(
     reader: R,
     bytes: u64,
-    restore: &Restore,
+    asked: &Asked,
     verdicts: (Verdict, Verdict),
     run: &Run,
 ) -> Outcome<Contents> {
     run.progress.note("looking into the archive");
-    let mut inside = gate(reader, bytes, restore, verdicts)?;
+    let mut inside = gate(reader, bytes, asked, verdicts)?;
     let member = inside.member().clone();
     one_file(&member.name)?;
     let judged = |problem: Problem| judged(problem, verdicts);
@@ -174,12 +192,31 @@ pub fn look_inside<R: Read + Seek>(
         return Err(judged(Problem::from_reading(error)));
     }
     drop(plain);
+    let toc = match toc {
+        Err(failed) if failed.verdict == Verdict::Damaged => {
+            Err(doubt(&mut inside).map_err(judged)?.map_or(failed, judged))
+        }
+        read => read,
+    };
     Ok(Contents {
         name: member.name,
         bytes: member.bytes,
         toc: toc.map_err(broken)?,
         found: inside.into_found(),
     })
+}
+
+/// A wrong password that passed gives noise: what else comes out is known for what it is.
+fn doubt<R: Read + Seek>(inside: &mut Inside<R>) -> Result<Option<Problem>, Problem> {
+    let Some(doubt) = inside.doubt() else {
+        return Ok(None);
+    };
+    let mut head = Vec::new();
+    let start = inside.open()?.take(dump::HEAD_BYTES as u64);
+    { start }
+        .read_to_end(&mut head)
+        .map_err(Problem::from_reading)?;
+    Ok((dump::what_is_it(&head) == Kind::Unknown).then_some(doubt))
 }
 
 /// Keeps the first error that reading gave, with its cause.
