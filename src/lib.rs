@@ -144,12 +144,23 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
-        Command::Restore { job, file, tell } => {
+        Command::Restore {
+            job,
+            file,
+            beside,
+            tell,
+        } => {
             let restore = commands::job(&app.config, job.job.as_deref())?;
-            Ok(told(
-                app,
-                &commands::restore::command(app, restore, file.as_deref(), tell.notify).await,
-            ))
+            let (file, notify) = (file.as_deref(), tell.notify);
+            let record = if let Some(name) = &beside.drop {
+                commands::beside::drop::command(app, restore, (name, beside.yes), notify).await?
+            } else if let Some(name) = &beside.name {
+                let wish = commands::beside::Wish::of(name, &beside, file)?;
+                commands::beside::load(app, restore, wish, notify).await?
+            } else {
+                commands::restore::command(app, restore, file, notify).await
+            };
+            Ok(told(app, &record))
         }
         command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {

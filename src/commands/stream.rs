@@ -53,8 +53,8 @@ pub async fn load(held: Held, ready: Ready, job: &Job<'_>) -> Outcome<Restored> 
     let scratch = scratch.map_err(lost_on_the_way)?;
     let bytes = through_a_pipe(chosen, (&suited, &login, &scratch), job).await?;
     let rate = job.run.notes.lock().message.take().unwrap_or_default();
-    let promised = restore::promised(&contents.toc, &suited.selection);
-    let proven = restore::prove(&login, &scratch, &promised, job).await;
+    let loaded = (&contents.toc, &suited.selection);
+    let proven = restore::prove(&login, &scratch, loaded, job).await;
     proven.map_err(lost_on_the_way)?;
     job.run.notes.dump(DumpFacts {
         bytes,

@@ -56,6 +56,8 @@ pub(super) fn database_facts() -> DatabaseFacts {
         name: "erp".into(),
         server_version: "16.6".into(),
         scratch: None,
+        beside: None,
+        expires: None,
         previous: Some("erp_before_20261120_080000_7f3a".into()),
     }
 }
