@@ -24,7 +24,7 @@ use crate::escape::{quoted, shown};
 use crate::journal::Created;
 use crate::report::{Record, Report, Step};
 use crate::run::RunId;
-use crate::verdict::{Explain, Failed, Outcome, Verdict};
+use crate::verdict::{Failed, Outcome, Verdict};
 
 /// How long a database is there to be looked at, before runs begin to offer to drop it.
 const KEEP: Duration = Duration::from_hours(7 * 24);
@@ -104,11 +104,7 @@ async fn look_at(
     let stamp = report.undivided_step(Step::Hold, naming).await?;
     if wish.tables.is_empty() {
         let checked = report.step(Step::Check, check(&held, wish, job)).await;
-        checked.hint(format!(
-            "`{}` stays all the same, to be looked at; {}",
-            shown(wish.name),
-            drop_command(wish.name, &job.restore.name)
-        ))?;
+        checked.map_err(|failed| stays(failed, wish.name, job))?;
     }
     held.session.close().await;
     report.record.message = Some(format!(
@@ -119,6 +115,20 @@ async fn look_at(
         drop_command(wish.name, &job.restore.name)
     ));
     Ok(())
+}
+
+/// It is not live, so that a check that fails is no reason to take it away.
+fn stays(failed: Failed, name: &str, job: &Job<'_>) -> Failed {
+    let first = failed.hint.clone().unwrap_or_default();
+    let kept = format!(
+        "`{}` stays all the same, to be looked at; {}",
+        shown(name),
+        drop_command(name, &job.restore.name)
+    );
+    Failed {
+        hint: Some(format!("{first}\n{kept}").trim_start().to_owned()),
+        ..failed
+    }
 }
 
 fn drop_command(name: &str, job: &str) -> String {

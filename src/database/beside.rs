@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Login, Session, column, quote_identifier, quote_literal};
 use super::scratch::Scratch;
-use super::swap::{self, Named, PreparedStamp, Seen, Stamp};
+use super::swap::{self, Named, PreparedStamp, Stamp};
 use crate::config::nearest;
 use crate::escape::shown;
 use crate::report::{ArchiveFacts, DumpFacts};
@@ -310,31 +310,58 @@ fn no_such(name: &str, live: &str, all: &[Listed]) -> Failed {
 /// # Errors
 /// `failed`: sessions that may not be ended, or that always come back; it is another database by now.
 pub async fn take_aside(session: &Session, beside: &Beside, aside: &str) -> Outcome<()> {
-    let Named { name, oid } = &beside.database;
-    let quoted = quote_identifier(name);
+    nobody_stays(session, &beside.database).await?;
     session.batch("BEGIN").await?;
     let closed = close(session, beside).await;
     session
         .batch(if closed.is_ok() { "COMMIT" } else { "ROLLBACK" })
         .await?;
     closed?;
-    let sql = format!(
-        "ALTER DATABASE {quoted} RENAME TO {}",
-        quote_identifier(aside)
-    );
+    let renamed = rename(session, &beside.database, aside).await;
+    if renamed.is_err() {
+        let name = quote_identifier(&beside.database.name);
+        // It is still there, and whoever has not left may want to look at it; the failure is what is told.
+        let _ = session
+            .batch(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+            .await;
+    }
+    renamed
+}
+
+/// Ends the sessions until the rename goes through; nobody new comes in.
+async fn rename(session: &Session, database: &Named, aside: &str) -> Outcome<()> {
+    let (from, to) = (quote_identifier(&database.name), quote_identifier(aside));
+    let sql = format!("ALTER DATABASE {from} RENAME TO {to}");
+    let ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = $1";
     let until = Instant::now() + PATIENCE;
     loop {
-        let ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = $1";
-        if let Err(failed) = session.query(ending, &[oid]).await {
+        if let Err(failed) = session.query(ending, &[&database.oid]).await {
             tracing::debug!("end sessions: {}", failed.message());
         }
         match session.batch(&sql).await {
-            Ok(()) => return Ok(()),
             Err(failed) if failed.message().contains(IN_USE) && Instant::now() < until => {}
-            Err(failed) => return Err(in_the_way(session, *oid, failed).await),
+            ended => return ended,
         }
         sleep(PAUSE).await;
     }
+}
+
+/// Who can't be made to leave is named before anything is done.
+async fn nobody_stays(session: &Session, database: &Named) -> Outcome<()> {
+    let what = format!("drop `{}`", shown(&database.name));
+    let seen = swap::sessions(session, &[database.oid]).await?;
+    if let Some(stays) = seen.iter().find(|seen| !seen.can_be_ended) {
+        let why = format!("{what}: {stays} may not be ended by this role");
+        return Err(Failed::new(Verdict::Failed, why).hint("close that session, then try again"));
+    }
+    let sql = "SELECT gid FROM pg_prepared_xacts WHERE database = $1::text ORDER BY 1 LIMIT 1";
+    let Some(row) = session.query_opt(sql, &[&database.name]).await? else {
+        return Ok(());
+    };
+    let gid = quote_literal(&shown(&column::<String>(&row, 0)?));
+    let why = format!("{what}: prepared transaction {gid} holds it");
+    let hint = format!("end it in that database: ROLLBACK PREPARED {gid};");
+    Err(Failed::new(Verdict::Failed, why).hint(hint))
 }
 
 /// Nobody connects to it any more, once this is committed.
@@ -353,18 +380,6 @@ async fn close(session: &Session, beside: &Beside) -> Outcome<()> {
         Verdict::Failed,
         format!("`{}` is another database by now", shown(name)),
     ))
-}
-
-async fn in_the_way(session: &Session, oid: u32, failed: Failed) -> Failed {
-    let seen = swap::sessions(session, &[oid]).await.unwrap_or_default();
-    let Some(Seen { pid, user, .. }) = seen.first() else {
-        return failed;
-    };
-    let hint = format!(
-        "end session {pid} of `{}` there, then try again",
-        shown(user)
-    );
-    failed.hint(hint)
 }
 
 /// `2026-11-28 02:00 UTC`.

@@ -170,7 +170,7 @@ fn a_mistyped_name_is_answered_with_the_one_that_is_there() {
 }
 
 #[test]
-fn a_drop_that_the_server_refuses_is_told_and_made_good_by_the_next_run() {
+fn a_prepared_transaction_in_it_is_told_before_anything_is_done() {
     // given: a prepared transaction keeps a database from being dropped
     let server = crate::support::postgres::Postgres::start("max_prepared_transactions = 2");
     let live = server.database("shop");
@@ -195,7 +195,7 @@ fn a_drop_that_the_server_refuses_is_told_and_made_good_by_the_next_run() {
         .expect(10)
         .json();
 
-    // then: whatever is left, nothing else was touched, and another drop works when nobody is in the way
+    // then
     assert!(
         text(&report["message"]).contains("prepared transaction"),
         "{report}"
@@ -205,4 +205,38 @@ fn a_drop_that_the_server_refuses_is_told_and_made_good_by_the_next_run() {
     setup.run(&["restore", "--drop", "look", "--yes"]).expect(0);
     assert_eq!(server.databases_like("look%"), Vec::<String>::new());
     assert_eq!(server.databases_like(&format!("{live}%")), [live]);
+}
+
+#[test]
+fn a_session_that_may_not_be_ended_is_named_and_nothing_is_done() {
+    // given: a role as managed services give it, and a superuser who looks
+    let (shop, role) = managed();
+    let name = look(&shop);
+    shop.run(&["restore", "--as", &name]).expect(0);
+    let looking = shop.server.session(&name, "select 1");
+
+    // when
+    let refused = said(&shop, &["restore", "--drop", &name, "--yes"], 10);
+
+    // then
+    assert!(refused.contains("may not be ended"), "{refused}");
+    assert_eq!(shop.server.value(&name, "select v from t"), "new");
+    assert_eq!(shop.databases(), [shop.live.clone(), name.clone()]);
+    drop(looking);
+    let gone = format!("select count(*) from pg_stat_activity where datname = '{name}'");
+    super::until("the session is gone", || {
+        shop.server.value("postgres", &gone) == "0"
+    });
+    shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
+    assert_eq!(shop.databases(), [shop.live.clone()], "{role}");
+}
+
+fn managed() -> (Shop, String) {
+    let shop = unzipped("owner = \"target\"\nprivileges = \"skip\"");
+    let login = format!("LOGIN CREATEDB PASSWORD '{}'", shop.server.password);
+    let role = shop.server.role("keeper", &login);
+    let owned = format!("alter database {} owner to {role}", shop.live);
+    shop.server.sql("postgres", &owned);
+    super::set(&shop, "user = \"postgres\"", &format!("user = \"{role}\""));
+    (shop, role)
 }

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use super::{add, identity, journal, look, text, until, unzipped};
+use crate::support::shop::Shop;
 
 #[test]
 fn it_has_not_gone_live_for_unchanged_nor_for_a_restore_again() {
@@ -47,14 +48,26 @@ fn it_has_not_gone_live_for_unchanged_nor_for_a_restore_again() {
 
 #[test]
 fn it_is_no_measure_for_the_size_of_the_next_archive() {
-    let shop = unzipped("min_size = \"300%\"");
-    let name = look(&shop);
-    shop.run(&["restore", "--as", &name]).expect(0);
+    // given: one that is many times as large
+    let shop = Shop::new("min_size = \"90%\"");
+    let noise: String = (0..2000)
+        .map(|_| format!("{:016x}", rand::random::<u64>()))
+        .collect();
+    shop.offer("a.zip", &noise, 10);
+    shop.run(&["fetch"]).expect(0);
+    shop.run(&["unzip"]).expect(0);
+    shop.run(&["restore", "--as", &look(&shop)]).expect(0);
 
+    // when
+    shop.offer("a.zip", "new", 5);
     shop.refreshed();
-    let report = shop.run(&["run", "--json"]).expect(7).json();
 
-    assert!(text(&report["message"]).contains("min_size"), "{report}");
+    // then
+    assert_eq!(shop.row(), "new");
+    shop.offer("a.zip", &noise, 3);
+    shop.refreshed();
+    shop.offer("a.zip", "new", 1);
+    shop.run(&["run"]).expect(7);
 }
 
 #[test]

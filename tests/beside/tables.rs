@@ -180,7 +180,7 @@ fn a_partition_by_itself_is_a_table_of_its_own() {
 
     assert_eq!(looked.relations(), ["public.orders_2025", "public.shared"]);
     assert_eq!(looked.value("select count(*) from orders_2025"), "1");
-    let key = "select count(*) from pg_constraint where contype = 'p'";
+    let key = "select count(*) from pg_constraint where contype = 'p' and conrelid = 'orders_2025'::regclass";
     assert_eq!(looked.value(key), "1");
 
     let looked = Looked::at(&["crm.orders_2026"]);

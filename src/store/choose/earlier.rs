@@ -182,7 +182,7 @@ fn died_before_going_back(record: &Record) -> bool {
 }
 
 /// The same file as far as a listing can tell: a constant name that is overwritten each night is another file each night.
-fn is(facts: &ArchiveFacts, archive: &Listed) -> bool {
+pub(super) fn is(facts: &ArchiveFacts, archive: &Listed) -> bool {
     facts.name == archive.name
         && facts.bytes == archive.bytes
         && facts.modified == Some(archive.modified)
