@@ -449,3 +449,7 @@ fn some_of(names: &[String]) -> String {
         more => format!("{listed} and {more} more"),
     }
 }
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;
