@@ -88,12 +88,11 @@ impl TableName {
 fn parts(text: &str) -> Option<Vec<String>> {
     let (mut found, mut rest) = (Vec::new(), text);
     loop {
-        let (part, after) = match rest.strip_prefix('"') {
-            Some(inside) => unquoted(inside)?,
-            None => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                (rest[..end].to_owned(), &rest[end..])
-            }
+        let (part, after) = if let Some(inside) = rest.strip_prefix('"') {
+            unquoted(inside)?
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            (rest[..end].to_owned(), &rest[end..])
         };
         if part.contains('"') && !rest.starts_with('"') {
             return None;
@@ -313,12 +312,12 @@ impl<'t> Graph<'t> {
             .flat_map(|data| data.depends_on.iter().copied())
             .collect();
         for child in self.by_id.values().filter(|entry| is_table(entry)) {
-            for parent in &child.depends_on {
-                let is_divided =
-                    |parent: &&Entry| is_table(parent) && !with_rows.contains(&parent.id);
-                if *parent != child.id && self.by_id.get(parent).is_some_and(|p| is_divided(&p)) {
-                    self.partitions.entry(*parent).or_default().push(child.id);
-                }
+            let parents = child.depends_on.iter().filter_map(|id| self.by_id.get(id));
+            let divided = parents.filter(|parent| {
+                is_table(parent) && parent.id != child.id && !with_rows.contains(&parent.id)
+            });
+            for parent in divided {
+                self.partitions.entry(parent.id).or_default().push(child.id);
             }
         }
     }
