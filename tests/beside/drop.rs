@@ -32,7 +32,7 @@ fn a_drop_ends_the_sessions_and_touches_nothing_else() {
         .json();
 
     // then
-    assert_eq!(shop.databases(), [shop.live.clone()]);
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
     assert_eq!(identity(&shop), before);
     assert_eq!(report["command"], "restore");
     assert_eq!(report["verdict"], "done");
@@ -228,7 +228,7 @@ fn a_session_that_may_not_be_ended_is_named_and_nothing_is_done() {
         shop.server.value("postgres", &gone) == "0"
     });
     shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
-    assert_eq!(shop.databases(), [shop.live.clone()], "{role}");
+    assert_eq!(shop.databases(), [shop.live.as_str()], "{role}");
 }
 
 fn managed() -> (Shop, String) {

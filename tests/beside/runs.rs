@@ -50,9 +50,8 @@ fn it_has_not_gone_live_for_unchanged_nor_for_a_restore_again() {
 fn it_is_no_measure_for_the_size_of_the_next_archive() {
     // given: one that is many times as large
     let shop = Shop::new("min_size = \"90%\"");
-    let noise: String = (0..2000)
-        .map(|_| format!("{:016x}", rand::random::<u64>()))
-        .collect();
+    let words = std::iter::repeat_with(|| format!("{:016x}", rand::random::<u64>()));
+    let noise = words.take(2000).collect::<Vec<_>>().concat();
     shop.offer("a.zip", &noise, 10);
     shop.run(&["fetch"]).expect(0);
     shop.run(&["unzip"]).expect(0);
@@ -166,7 +165,7 @@ fn a_load_that_is_interrupted_cleans_up_after_itself() {
     running.signal(Signal::TERM);
     running.finish().expect(143);
 
-    assert_eq!(shop.databases(), [shop.live.clone()]);
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
     assert_eq!(identity(&shop), before);
 }
 

@@ -288,7 +288,7 @@ fn a_table_that_is_not_there_or_not_one_is_refused_before_the_load() {
         );
         assert!(text(&report["hint"]).contains(hint), "{table}: {report}");
     }
-    assert_eq!(shop.databases(), [shop.live.clone()]);
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn a_check_that_fails_makes_the_verdict_and_the_database_stays() {
     assert_eq!(shop.server.value(&name, "select v from t"), "new");
     assert_eq!(identity(&shop), before);
     shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
-    assert_eq!(shop.databases(), [shop.live.clone()]);
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn after_load_runs_and_a_load_that_fails_leaves_no_database_of_that_name() {
 
     std::fs::write(&file, "select 1/0;").expect("more.sql");
     shop.run(&["restore", "--as", &name]).expect(10);
-    assert_eq!(shop.databases(), [shop.live.clone()]);
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
     std::fs::write(&file, "create table more ();").expect("more.sql");
     shop.run(&["restore", "--as", &name]).expect(0);
 
@@ -218,7 +218,7 @@ fn a_live_database_that_is_still_to_be_made_stays_unmade() {
     );
     shop.run(&["restore", "--as", &name]).expect(0);
 
-    assert_eq!(shop.databases(), [name.clone()]);
+    assert_eq!(shop.databases(), [name.as_str()]);
     assert_eq!(shop.server.value(&name, "select v from t"), "new");
 }
 
