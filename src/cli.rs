@@ -53,10 +53,6 @@ pub struct Global {
     pub color: Color,
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("no duration; write it like 90s, 10m, 26h or 7d")
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     Auto,
@@ -95,13 +91,19 @@ pub enum Command {
         #[command(flatten)]
         tell: Tell,
     },
-    /// Load a dump into a scratch database, check it and swap it in
+    /// Load a dump into a scratch database, check it and swap it in; or load it beside the live one, to look at
+    ///
+    /// With `--as NAME` nothing is swapped and no hook is run: the dump, or some tables of it, is loaded into a database of
+    /// that name, which is there until `--drop NAME`. Only its owner, members of that role and superusers can connect to it.
+    /// The checks of the job run in it unless tables are chosen; one that fails makes the verdict, and the database stays.
     Restore {
         #[command(flatten)]
         job: One,
         /// A dump or an archive [default: the newest unzipped dump]
         #[arg(long, value_name = "DUMP_OR_ARCHIVE")]
         file: Option<PathBuf>,
+        #[command(flatten)]
+        beside: Beside,
         #[command(flatten)]
         tell: Tell,
     },
@@ -194,6 +196,31 @@ pub struct Which {
 pub enum Accept {
     Stale,
     Rejected,
+}
+
+/// To look without touching.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Beside {
+    /// Load it beside the live database under this name, and leave that one as it is
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only this table, as TABLE or SCHEMA.TABLE, with what it needs; may be given again
+    #[arg(long = "table", value_name = "TABLE", requires = "name")]
+    pub tables: Vec<String>,
+    /// After this long every run says how to drop it; nothing is dropped by itself [default: 7d]
+    #[arg(long, value_name = "DURATION", requires = "name", value_parser = duration)]
+    pub expires: Option<Duration>,
+    /// Drop what `--as NAME` has loaded
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "file", "tables", "expires"])]
+    pub drop: Option<String>,
+    /// With `--drop`: don't ask; needed without a terminal
+    #[arg(short, long, requires = "drop")]
+    pub yes: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = parse_duration(text).filter(|duration| !duration.is_zero());
+    parsed.ok_or_else(|| "write a duration such as 12h or 7d".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, Args)]

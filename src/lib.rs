@@ -145,13 +145,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
-        Command::Restore { job, file, tell } => {
-            let restore = commands::job(&app.config, job.job.as_deref())?;
-            Ok(told(
-                app,
-                &commands::restore::command(app, restore, file.as_deref(), tell.notify).await,
-            ))
-        }
+        command @ Command::Restore { .. } => restored(app, command).await,
         command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {
             commands::notify::command(app, job.job.as_deref(), test).await
@@ -163,6 +157,30 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Vault(_) => encrypt(app).await,
         Command::Completions { .. } => Ok(Verdict::Done),
     }
+}
+
+/// A dump goes live, or beside the live database, or what is beside it goes.
+async fn restored(app: &App, command: Command) -> Outcome<Verdict> {
+    let Command::Restore {
+        job,
+        file,
+        beside,
+        tell,
+    } = command
+    else {
+        return Ok(Verdict::Done);
+    };
+    let restore = commands::job(&app.config, job.job.as_deref())?;
+    let (file, notify) = (file.as_deref(), tell.notify);
+    let record = if let Some(name) = &beside.drop {
+        commands::beside::drop::command(app, restore, (name, beside.yes), notify).await?
+    } else if let Some(name) = &beside.name {
+        let wish = commands::beside::Wish::of(name, &beside, file)?;
+        commands::beside::load(app, restore, wish, notify).await?
+    } else {
+        commands::restore::command(app, restore, file, notify).await
+    };
+    Ok(told(app, &record))
 }
 
 /// The commands that ask first.

@@ -31,10 +31,12 @@ pub enum Step {
     Unzip,
     Restore,
     Check,
-    /// What was restored is kept for `swap`.
+    /// What was restored is kept beside the live database: for `swap`, or to be looked at.
     Hold,
     Swap,
     Undo,
+    /// What was loaded to be looked at goes.
+    Drop,
     Notify,
 }
 
@@ -49,6 +51,7 @@ impl fmt::Display for Step {
             Self::Hold => "hold",
             Self::Swap => "swap",
             Self::Undo => "undo",
+            Self::Drop => "drop",
             Self::Notify => "notify",
         })
     }
@@ -80,7 +83,7 @@ pub struct DumpFacts {
     pub server_version: String,
 }
 
-/// The live database.
+/// The live database; of `restore --as`, the one beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFacts {
     pub host: String,
@@ -94,6 +97,12 @@ pub struct DatabaseFacts {
     /// What the new database took on the server once it was loaded and analyzed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// The live database that this one is beside, and which is untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
+    /// From when on it is offered to be dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +168,15 @@ pub struct Record {
     /// The run of an earlier `undo` that this `undo` takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+}
+
+impl Record {
+    /// Whether it was about a database to be looked at, beside the live one, so that it says nothing about what is live.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        let database = self.database.as_ref();
+        database.is_some_and(|database| database.beside.is_some())
+    }
 }
 
 mod unfinished {

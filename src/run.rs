@@ -136,6 +136,19 @@ impl Notes {
         self.lock().database.get_or_insert_default().bytes = Some(bytes);
     }
 
+    /// The database that this run is about is `name`, beside the live one.
+    pub fn beside(&self, name: &str, live: &str) {
+        let mut noted = self.lock();
+        let facts = noted.database.get_or_insert_default();
+        name.clone_into(&mut facts.name);
+        facts.beside = Some(live.to_owned());
+    }
+
+    /// It is there, and is offered to be dropped from then on.
+    pub fn expires(&self, at: Timestamp) {
+        self.lock().database.get_or_insert_default().expires = Some(at);
+    }
+
     /// None was kept.
     pub fn no_previous(&self) {
         self.lock().database.get_or_insert_default().previous = None;

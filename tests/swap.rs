@@ -4,6 +4,7 @@ mod after_checks;
 mod clients;
 mod command;
 mod commits;
+mod held_again;
 mod hold_killed;
 mod kills;
 mod names;

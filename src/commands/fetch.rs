@@ -18,7 +18,7 @@ use tokio_util::io::SyncIoBridge;
 pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
-pub use self::wait::{Found, Looked, look, look_ahead, wait};
+pub use self::wait::{Found, Looked, Wanted, look, look_ahead, wait};
 use super::space::Coming;
 use super::unzip::{Asked, Contents, look_inside};
 use super::{App, Job, Order, perform, space};
@@ -27,7 +27,6 @@ use crate::config::{Restore, StoreKind, format_bytes, format_duration};
 use crate::escape::shown;
 use crate::network::Patience;
 use crate::report::{ArchiveFacts, Record, Report, Step};
-use crate::store::choose::Purpose;
 use crate::store::{self, Credentials, Listed, Listing, Opened, Store};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
@@ -76,8 +75,9 @@ async fn steps(
     which: &Which,
 ) -> Outcome<Option<Fetched>> {
     report.step(Step::Network, super::reach::store(job)).await?;
+    let wanted = Wanted::here(which);
     if app.options.dry_run {
-        let looking = look_ahead(job, which, Purpose::Fetch);
+        let looking = look_ahead(job, &wanted);
         let found = report.step(Step::Fetch, looking).await?;
         job.run.notes.plan(found.describe());
         if let Found::Chosen(chosen) = found {
@@ -89,8 +89,8 @@ async fn steps(
     }
     let fetched = report
         .step(Step::Fetch, async {
-            let looked = look(job, which, Purpose::Fetch).await?;
-            match wait(job, which, Purpose::Fetch, looked).await? {
+            let looked = look(job, &wanted).await?;
+            match wait(job, &wanted, looked).await? {
                 Found::Chosen(chosen) => {
                     space::of_fetch(chosen.archive.bytes, job)?.judge()?;
                     download(*chosen, job).await.map(Some)

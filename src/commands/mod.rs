@@ -3,6 +3,7 @@
 //! What every job's command has around it stands here: lock, secrets, report, leftovers, verdict, mail.
 
 pub mod after_checks;
+pub mod beside;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;

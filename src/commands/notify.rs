@@ -201,6 +201,7 @@ fn history(app: &App, job: &str) -> impl Iterator<Item = Record> {
 fn last_verdict(app: &App, record: &Record) -> Option<Verdict> {
     history(app, &record.job)
         .filter(|other| other.run != record.run && other.command == record.command)
+        .filter(|other| other.is_beside() == record.is_beside())
         .find_map(|other| other.verdict)
 }
 

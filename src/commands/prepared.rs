@@ -1,12 +1,16 @@
 //! What is loaded and checked but not live: keeping it for `backupctl swap`, naming what waits, and dropping what is superseded.
 
+use jiff::Timestamp;
+
 use super::Job;
 use super::restore::{Held, Restored, login, lost_on_the_way};
+use crate::config::GoLive;
 use crate::database::connection::Session;
 use crate::database::scratch::Scratch;
 use crate::database::swap::{self, PreparedStamp, Pruned, is_in_the_way};
 use crate::escape::shown;
 use crate::journal::Created;
+use crate::report::ArchiveFacts;
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// `swap = "hold"`: the scratch database is stamped and stays; what the job had prepared before is dropped.
@@ -64,7 +68,7 @@ async fn stamp(scratch: &Scratch, held: &Held, job: &Job<'_>) -> Outcome<()> {
             name: scratch.name.clone(),
             run: job.run.id.to_string(),
             job: job.restore.name.clone(),
-            since: jiff::Timestamp::now(),
+            since: Timestamp::now(),
             archive: noted.archive.clone(),
             dump: noted.dump.clone(),
         }
@@ -91,6 +95,22 @@ fn forget(name: &str, job: &Job<'_>) {
             .notes
             .warn(format!("the journal can't be written: {error}"));
     }
+}
+
+/// The archive that a run which holds would only prepare again, and since when it waits to go live.
+pub async fn again(
+    session: &Session,
+    live_oid: u32,
+    job: &Job<'_>,
+) -> Outcome<Option<(ArchiveFacts, Timestamp)>> {
+    if job.restore.go_live != GoLive::Hold {
+        return Ok(None);
+    }
+    let all = swap::prepared_databases(session, &job.database.name).await?;
+    let current = all.into_iter().find(|one| {
+        one.whole && one.stamp.job == job.restore.name && one.stamp.live_oid == live_oid
+    });
+    Ok(current.and_then(|one| Some((one.stamp.archive?, one.stamp.since))))
 }
 
 /// Names in the report what waits to replace the live database, so that nothing waits unseen.

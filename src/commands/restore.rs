@@ -10,9 +10,12 @@ mod prove;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use self::plan::{Suited, none_in_words, plan, sessions_in_words, suits};
+pub use self::contents::listed;
+pub use self::plan::{
+    Suited, loadable, needs, none_in_words, plan, selection, sessions_in_words, suits,
+};
 use self::prove::after_load;
-pub use self::prove::{check, scripts};
+pub use self::prove::{check, count, scripts};
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
 use crate::config::{GoLive, Method, Owner, Restore, format_duration};
@@ -147,6 +150,7 @@ pub async fn hold(job: &Job<'_>) -> Outcome<Held> {
     let (session, target) = look(job).await?;
     scratch::hold_database(&session, &target.live.name).await?;
     super::prepared::mention(&session, target.live.oid, job).await?;
+    super::beside::mention(&session, job).await?;
     Ok(Held { session, target })
 }
 
@@ -248,7 +252,8 @@ pub fn lost_on_the_way(failed: Failed) -> Failed {
     Failed { verdict, ..failed }
 }
 
-async fn into_scratch(
+/// Loads into a new scratch database, and proves that all is there.
+pub async fn into_scratch(
     login: &Login,
     target: &Target,
     suited: &Suited,
@@ -327,8 +332,11 @@ pub async fn prove(
     let session = connection::connect(login, &scratch.name).await?;
     let promised = promised(toc, &suited.selection);
     let counted = catalog::compare(&session, &promised).await?;
-    // Before the statistics, which cover what the files make.
-    let added = after_load(login, &scratch.name, job).await?;
+    // Before the statistics, which cover what the files make. They are written for the whole of the dump.
+    let added = match suited.selection.part() {
+        None => after_load(login, &scratch.name, job).await?,
+        Some(_) => None,
+    };
     job.run.progress.note("gathering statistics");
     analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
     let told: Vec<String> = [counted.to_string()].into_iter().chain(added).collect();
@@ -340,7 +348,7 @@ pub async fn prove(
 }
 
 /// What the table of contents lists and is not left out.
-pub fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
+fn promised(toc: &Toc, selection: &Selection) -> Vec<Promised> {
     let taken = toc.entries.iter().filter(|entry| selection.takes(entry));
     let listed = taken.map(|entry| Promised {
         kind: entry.kind.to_string(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fetch::{self, Fetched, Found};
+use super::fetch::{self, Fetched, Found, Wanted};
 use super::restore::Held;
 use super::unzip::Unpacking;
 use super::{App, Job, Order, perform, reach, restore, space, stream, unzip};
@@ -122,7 +122,7 @@ async fn plan(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<()> 
     };
     let held = report.step(Step::Network, reached).await?;
     let work = async {
-        let found = fetch::look_ahead(job, which, purpose(&held)).await?;
+        let found = fetch::look_ahead(job, &wanted(job, which, &held).await?).await?;
         job.run.notes.plan(found.describe());
         let Found::Chosen(chosen) = found else {
             return Ok(());
@@ -153,28 +153,34 @@ enum Newest {
     Arrived(Box<Held>, Box<Arrived>),
     /// For `stream = true`: nothing has come yet.
     Streamable(Box<Held>, Box<stream::Ready>),
-    /// It is live already, and the job wants nothing done then; in words.
+    /// It is live or prepared already, and the job wants nothing done then; in words.
     Unchanged(String),
 }
 
-/// Where there is no live database, what was restored before is gone, and no reason to do nothing.
-fn purpose(held: &Held) -> Purpose {
-    if held.target.live.is_missing() {
-        Purpose::Fetch
+async fn wanted<'w>(job: &Job<'_>, which: &'w Which, held: &Held) -> Outcome<Wanted<'w>> {
+    let live = &held.target.live;
+    let (purpose, waiting) = if live.is_missing() {
+        (Purpose::First, None)
     } else {
-        Purpose::Restore
-    }
+        let waiting = super::prepared::again(&held.session, live.oid, job).await?;
+        (Purpose::Restore, waiting)
+    };
+    Ok(Wanted {
+        which,
+        purpose,
+        waiting,
+    })
 }
 
 /// The newest archive, unpacked while it comes. What would make the restore fail is found before the download.
 async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest> {
-    let purpose = purpose(&held);
-    let looked = fetch::look(job, which, purpose).await?;
+    let wanted = wanted(job, which, &held).await?;
+    let looked = fetch::look(job, &wanted).await?;
     let found = if looked.is_waited_for(job) {
         // Nobody is kept out of the live database while nothing is done to it, and no session idles for hours.
         held.session.close().await;
         let until = Instant::now() + job.restore.wait_for;
-        let found = fetch::wait(job, which, purpose, looked).await?;
+        let found = fetch::wait(job, &wanted, looked).await?;
         held = restore::hold_again(job, until).await?;
         found
     } else {

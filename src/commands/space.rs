@@ -86,6 +86,18 @@ impl There {
         })
     }
 
+    /// Of a load that takes nobody's place: nothing is dropped for it, whatever the job's own settings.
+    #[must_use]
+    pub fn beside_live(self) -> Self {
+        Self {
+            method: Method::Swap,
+            drop_previous: DropPrevious::AfterSwap,
+            keep_previous: 0,
+            dropped: Vec::new(),
+            ..self
+        }
+    }
+
     fn stays(&self, one: &Beside) -> bool {
         !self.dropped.contains(&one.name)
     }

@@ -121,9 +121,13 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
     Ok(state)
 }
 
-/// Commands that may have made something live; the others say nothing of its age.
+/// Commands that may have made something live; the others, and what was loaded beside it, say nothing of its age.
 fn changes_live(record: &Record) -> bool {
-    matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
+    let is_beside = record
+        .database
+        .as_ref()
+        .is_some_and(|database| database.beside.is_some());
+    !is_beside && matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
 }
 
 /// The last one, and the last success.

@@ -2,6 +2,7 @@
 
 pub mod after_load;
 pub mod analyze;
+pub mod beside;
 pub mod catalog;
 pub mod checks;
 pub mod connection;

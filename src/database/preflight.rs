@@ -49,17 +49,21 @@ pub async fn suits(
     contents::tablespaces(session, &found, target, needs, &mut problems).await?;
     rights::membership(session, &found, target, needs, &mut problems).await?;
     if !target.live.is_missing() {
-        rights::settings(session, target, &mut problems).await?;
-        replication(session, target, &mut problems).await?;
+        if !needs.beside {
+            rights::settings(session, target, &mut problems).await?;
+            replication(session, target, &mut problems).await?;
+        }
         encoding(target, needs, &mut problems);
     }
     names(target, run, &mut problems);
     connections(target, needs, &mut problems);
-    if problems.is_empty() {
-        warnings(session, target).await
-    } else {
-        Err(all_of(&problems))
+    if !problems.is_empty() {
+        return Err(all_of(&problems));
     }
+    if needs.beside {
+        return Ok(Vec::new());
+    }
+    warnings(session, target).await
 }
 
 /// Whether the server takes the settings that the configuration has for the sessions that load and analyze.

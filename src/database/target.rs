@@ -195,6 +195,17 @@ async fn described(session: &Session, name: &str) -> Outcome<Option<Live>> {
     }))
 }
 
+/// The size of a database; None: the role may not ask.
+///
+/// # Errors
+/// As the session.
+pub async fn size_bytes(session: &Session, oid: u32) -> Outcome<Option<u64>> {
+    let sql = "SELECT CASE WHEN has_database_privilege($1::oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
+                           THEN pg_database_size($1::oid) END";
+    let size: Option<i64> = column(&session.query_one(sql, &[&oid]).await?, 0)?;
+    Ok(size.and_then(|size| u64::try_from(size).ok()))
+}
+
 /// Locale provider, its locale and its rules came one after the other, and one was renamed.
 fn locale_columns(version_num: u32) -> (&'static str, &'static str, &'static str) {
     match version_num {

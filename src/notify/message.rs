@@ -150,6 +150,8 @@ fn database(facts: &DatabaseFacts, record: &Record) -> String {
                 Some(format!("PostgreSQL {}", escaped(&facts.server_version))),
             ),
             ("previous", facts.previous.as_deref().map(escaped)),
+            ("beside", facts.beside.as_deref().map(escaped)),
+            ("until", facts.expires.map(second)),
             ("prepared", facts.scratch.as_deref().map(escaped)),
             (way.unwrap_or_default(), way.map(|_| undo)),
             ("go live", facts.scratch.is_some().then_some(swap)),

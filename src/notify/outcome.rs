@@ -158,7 +158,7 @@ fn cause(record: &Record, verdict: Verdict) -> String {
     text.to_owned()
 }
 
-/// `erp on db.example.org`.
+/// `erp on db.example.org`: the live database, also where another one was loaded beside it.
 fn whose(record: &Record) -> String {
     match &record.database {
         Some(database) if !database.name.is_empty() => {
@@ -168,7 +168,8 @@ fn whose(record: &Record) -> String {
             } else {
                 &database.host
             };
-            format!("{} on {}", escaped(&database.name), escaped(host))
+            let live = database.beside.as_ref().unwrap_or(&database.name);
+            format!("{} on {}", escaped(live), escaped(host))
         }
         _ => format!("the live database of job {}", escaped(&record.job)),
     }

@@ -14,6 +14,7 @@ use self::remarks::remarks;
 use super::{Listed, Listing};
 use crate::config::Restore;
 use crate::escape::shown;
+use crate::report::ArchiveFacts;
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// What the archive is wanted for.
@@ -23,6 +24,8 @@ pub enum Purpose {
     Restore,
     /// To have it here; whether it was restored before doesn't matter.
     Fetch,
+    /// Nothing is live: what was restored before is gone, and no reason to do nothing.
+    First,
 }
 
 /// What the operator asked for on the command line.
@@ -33,6 +36,8 @@ pub struct Wish {
     pub accept_stale: bool,
     pub accept_rejected: bool,
     pub purpose: Purpose,
+    /// What is prepared already and waits for `swap`, and since when; for a job that would prepare it again.
+    pub waiting: Option<(ArchiveFacts, Timestamp)>,
 }
 
 /// What becomes of the candidate. An older one is never taken in its place.
@@ -40,7 +45,7 @@ pub struct Wish {
 pub enum Choice {
     /// It is taken; with what the operator should know about it.
     Take(Vec<String>),
-    /// It is what is live, and the job wants nothing done then; with the words for that.
+    /// It is what is live or waits for that, and the job wants nothing done then; with the words for that.
     NothingToDo(String),
     /// `stale`, and another one or more of this one may come.
     NotYet(Failed),
@@ -75,7 +80,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Outcome<Choice> {
     let mut warnings = Vec::new();
-    for objection in objections(archive, restore, earlier, wish.purpose, now) {
+    for objection in objections(archive, restore, (wish, earlier), now) {
         if objection.is_overruled(wish) {
             // That it is restored again is a remark of its own.
             if !matches!(objection.ground, Ground::Unchanged | Ground::NothingToDo) {
@@ -123,8 +128,9 @@ pub fn judged(
 ) -> Outcome<Vec<Judged>> {
     let found = matching(listing, restore)?;
     let why = without_time(restore);
+    let wish = Wish::default();
     let archives = found.archives.into_iter().map(|archive| {
-        let against = objections(&archive, restore, earlier, Purpose::Restore, now);
+        let against = objections(&archive, restore, (&wish, earlier), now);
         let against: Vec<String> = against.into_iter().map(|o| o.text).collect();
         Judged {
             archive: Ok(archive),

@@ -11,6 +11,7 @@ use crate::cli::{Accept, Which};
 use crate::commands::Job;
 use crate::commands::unzip::Contents;
 use crate::config::format_duration;
+use crate::report::ArchiveFacts;
 use crate::store::choose::{self, Choice, Purpose, Wish};
 use crate::store::{Listed, Store};
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -18,6 +19,35 @@ use crate::verdict::{Explain, Failed, Outcome, Verdict};
 /// Between two looks, at most; the first ones come sooner where `wait_for` is short.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Which archive is looked for, and what for.
+pub struct Wanted<'a> {
+    pub which: &'a Which,
+    pub purpose: Purpose,
+    /// What waits for `swap` already, and since when; see [`Wish`].
+    pub waiting: Option<(ArchiveFacts, Timestamp)>,
+}
+
+impl<'a> Wanted<'a> {
+    /// To have it here.
+    pub fn here(which: &'a Which) -> Self {
+        Self {
+            which,
+            purpose: Purpose::Fetch,
+            waiting: None,
+        }
+    }
+
+    fn wish(&self) -> Wish {
+        Wish {
+            archive: self.which.archive.clone(),
+            accept_stale: self.which.accept.contains(&Accept::Stale),
+            accept_rejected: self.which.accept.contains(&Accept::Rejected),
+            purpose: self.purpose,
+            waiting: self.waiting.clone(),
+        }
+    }
+}
 
 /// What a look at the store has found.
 pub enum Looked {
@@ -29,7 +59,7 @@ pub enum Looked {
 /// What there is to do.
 pub enum Found {
     Chosen(Box<Chosen>),
-    /// The newest archive is what is live, and the job wants nothing done then; in words.
+    /// The newest archive is what is live or waits for that, and the job wants nothing done then; in words.
     Unchanged(Listed, String),
 }
 
@@ -74,13 +104,13 @@ impl Found {
 }
 
 /// Looks once: finds the archive to take and looks into it over the wire.
-pub async fn look(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outcome<Looked> {
-    patiently(job, async || look_for(job, which, purpose).await).await
+pub async fn look(job: &Job<'_>, wanted: &Wanted<'_>) -> Outcome<Looked> {
+    patiently(job, async || look_for(job, wanted).await).await
 }
 
 /// As a dry run looks, which waits for nothing.
-pub async fn look_ahead(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outcome<Found> {
-    let looked = look(job, which, purpose).await?;
+pub async fn look_ahead(job: &Job<'_>, wanted: &Wanted<'_>) -> Outcome<Found> {
+    let looked = look(job, wanted).await?;
     let would_wait = looked.is_waited_for(job).then(|| {
         format!(
             "the real one would wait up to {} for a fresh one (`wait_for`)",
@@ -97,7 +127,7 @@ pub async fn look_ahead(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outco
 ///
 /// # Errors
 /// `stale` when the time is over; at once whatever waiting can't mend.
-pub async fn wait(job: &Job<'_>, which: &Which, purpose: Purpose, first: Looked) -> Outcome<Found> {
+pub async fn wait(job: &Job<'_>, wanted: &Wanted<'_>, first: Looked) -> Outcome<Found> {
     if !first.is_waited_for(job) {
         return first.found();
     }
@@ -125,7 +155,7 @@ pub async fn wait(job: &Job<'_>, which: &Which, purpose: Purpose, first: Looked)
         ));
         tokio::time::sleep(pause.min(left)).await;
         pause = pause.mul_f64(1.5).min(LONGEST_PAUSE);
-        looked = look(job, which, purpose).await.context(waited())?;
+        looked = look(job, wanted).await.context(waited())?;
     }
     let found = looked.found().context(waited())?;
     job.run
@@ -135,14 +165,9 @@ pub async fn wait(job: &Job<'_>, which: &Which, purpose: Purpose, first: Looked)
 }
 
 /// Finds the archive to take and looks into it over the wire: end record, directory, gate, the dump's table of contents.
-async fn look_for(job: &Job<'_>, which: &Which, purpose: Purpose) -> Outcome<Looked> {
+async fn look_for(job: &Job<'_>, wanted: &Wanted<'_>) -> Outcome<Looked> {
     let (mut store, listing) = listed(job).await?;
-    let wish = Wish {
-        archive: which.archive.clone(),
-        accept_stale: which.accept.contains(&Accept::Stale),
-        accept_rejected: which.accept.contains(&Accept::Rejected),
-        purpose,
-    };
+    let wish = wanted.wish();
     let looking = format!("look for an archive in {}", store.location());
     let archive = match choose::candidate(&listing, job.restore, &wish) {
         Ok(archive) => archive,

@@ -29,9 +29,24 @@ pub struct Suited {
 
 /// Everything that would make the restore fail, found before anything is downloaded or loaded.
 pub async fn suits(held: &Held, toc: &Toc, coming: Coming, job: &Job<'_>) -> Outcome<Suited> {
-    let Held { session, target } = held;
-    let selection = selection(toc, target, job)?;
+    let selection = selection(toc, &held.target, job)?;
     let asked = needs(toc, &selection, job);
+    let suited = loadable(held, toc, (selection, asked, coming), job).await?;
+    if held.target.live.is_missing() {
+        unmade(held, toc, job).await?;
+    }
+    hooks::judge(job)?;
+    Ok(suited)
+}
+
+/// As [`suits`], for what will not take the live database's place.
+pub async fn loadable(
+    held: &Held,
+    toc: &Toc,
+    (selection, asked, coming): (Selection, Needs, Coming),
+    job: &Job<'_>,
+) -> Outcome<Suited> {
+    let Held { session, target } = held;
     let found = tools::find(job.database.bin_dir.as_deref()).await?;
     let server = PgVersion::from_number(i32::try_from(target.server.version_num).unwrap_or(0));
     let version_needs = tools::Needs {
@@ -48,9 +63,6 @@ pub async fn suits(held: &Held, toc: &Toc, coming: Coming, job: &Job<'_>) -> Out
     for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
         job.run.notes.warn(warning);
     }
-    if target.live.is_missing() {
-        unmade(held, toc, job).await?;
-    }
     if toc.has_subscriptions() {
         let names: Vec<_> = toc
             .of_kind("SUBSCRIPTION")
@@ -66,8 +78,10 @@ pub async fn suits(held: &Held, toc: &Toc, coming: Coming, job: &Job<'_>) -> Out
             "the dump has tables but no rows of any: was it made with `pg_dump --schema-only`?";
         job.run.notes.warn(told);
     }
-    hooks::judge(job)?;
-    let room = There::look(held, coming, job).await?;
+    let mut room = There::look(held, coming, job).await?;
+    if asked.beside {
+        room = room.beside_live();
+    }
     room.judge()?;
     Ok(Suited {
         tool,
@@ -134,12 +148,12 @@ fn outdated(tool: &Tool, server: PgVersion) -> Vec<String> {
 }
 
 /// What of the dump goes in, and to whom it will belong.
-fn selection(toc: &Toc, target: &Target, job: &Job<'_>) -> Outcome<Selection> {
+pub fn selection(toc: &Toc, target: &Target, job: &Job<'_>) -> Outcome<Selection> {
     let contents = &job.restore.contents;
     Selection::new(toc, contents, contents.owner.of_all(&target.live.owner))
 }
 
-fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {
+pub fn needs(toc: &Toc, selection: &Selection, job: &Job<'_>) -> Needs {
     Needs {
         creates_roles: job.restore.contents.creates_roles,
         jobs: job.restore.jobs,

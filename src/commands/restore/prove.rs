@@ -78,7 +78,7 @@ pub async fn check(restored: &Restored, job: &Job<'_>) -> Outcome<()> {
 }
 
 /// The rows of the tables are only shown: not to know them is no reason to keep good data from going live.
-async fn count(login: &Login, scratch: &str, job: &Job<'_>) {
+pub async fn count(login: &Login, scratch: &str, job: &Job<'_>) {
     job.run.progress.note("counting rows by the statistics");
     match counts::compare(login, scratch).await {
         Ok(counts) => job.run.notes.tables(counts.tables, counts.totals),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::tables::{self, Part, TableName};
 use super::toc::{Entry, LargeObjects, Toc};
 use crate::config::Contents;
 use crate::escape::shown;
@@ -31,6 +32,8 @@ pub struct Selection {
     skip: Vec<String>,
     ids: HashSet<i64>,
     told: LeftOut,
+    /// Some tables only, with what they need.
+    part: Option<Part>,
 }
 
 /// What is left out, for people.
@@ -53,6 +56,7 @@ impl Selection {
             skip: Vec::new(),
             ids: HashSet::new(),
             told: LeftOut::default(),
+            part: None,
         }
     }
 
@@ -85,6 +89,25 @@ impl Selection {
         Ok(selection)
     }
 
+    /// Only these tables, with their parts and what they need; no large objects.
+    ///
+    /// # Errors
+    /// `config`: one of them can't be taken, see [`tables::part`].
+    pub fn only(mut self, toc: &Toc, wanted: &[TableName]) -> Outcome<Self> {
+        let part = tables::part(toc, wanted, &self.ids)?;
+        let others = toc.entries.iter().map(|entry| entry.id);
+        self.ids
+            .extend(others.filter(|id| !part.taken.contains(id)));
+        self.part = Some(part);
+        Ok(self)
+    }
+
+    /// The tables that are chosen; None: the whole dump.
+    #[must_use]
+    pub fn part(&self) -> Option<&Part> {
+        self.part.as_ref()
+    }
+
     /// Whether this entry goes in.
     #[must_use]
     pub fn takes(&self, entry: &Entry) -> bool {
@@ -96,7 +119,8 @@ impl Selection {
     /// Whether these large objects, or what is said about them, go in.
     #[must_use]
     pub fn takes_large(&self, run: &LargeObjects) -> bool {
-        self.word_for(&run.kind, "LARGE OBJECT").is_none()
+        self.part.is_none()
+            && self.word_for(&run.kind, "LARGE OBJECT").is_none()
             && (self.keeps_privileges || &*run.kind != "ACL")
     }
 
@@ -109,7 +133,7 @@ impl Selection {
     /// The contents as `pg_restore --use-list` reads them; None where nothing is left out.
     #[must_use]
     pub fn list(&self, toc: &Toc) -> Option<Vec<u8>> {
-        if self.told.skipped.is_empty() {
+        if self.told.skipped.is_empty() && self.part.is_none() {
             return None;
         }
         let mut list = String::new();

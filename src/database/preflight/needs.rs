@@ -74,6 +74,8 @@ pub struct Needs {
     pub schemas: BTreeMap<String, String>,
     /// Schemas, and who will own something in them.
     pub places: BTreeSet<(String, String)>,
+    /// Whether it stays beside the live database, so that nothing of that is in the way.
+    pub beside: bool,
     /// pg_restore's parallel connections.
     pub jobs: u32,
 }

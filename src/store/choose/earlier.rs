@@ -19,8 +19,8 @@ pub struct Earlier {
     pub rejected: Vec<(ArchiveFacts, Timestamp)>,
 }
 
-/// Whether its archive is live since. A run that found nothing to do has loaded nothing, and of what was only prepared the
-/// `swap` that takes it is the record.
+/// Whether its archive is live since. A run that found nothing to do has loaded nothing, of what was only prepared the `swap`
+/// that takes it is the record, and what was loaded to be looked at never goes live.
 fn went_live(record: &Record) -> bool {
     let waits = record
         .database
@@ -34,6 +34,7 @@ fn went_live(record: &Record) -> bool {
         && record.archive.is_some()
         && matches!(record.command.as_str(), "run" | "restore" | "swap")
         && !waits
+        && !record.is_beside()
         && record.steps.iter().any(has_loaded)
 }
 
@@ -58,6 +59,7 @@ fn leaves_open(record: &Record) -> bool {
         .as_ref()
         .is_some_and(|database| database.scratch.is_some());
     match record.verdict {
+        _ if record.is_beside() => false,
         Some(Verdict::Unclear) => true,
         None => changing.next().is_some(),
         Some(_) if changing.any(may_have) => true,
@@ -180,7 +182,7 @@ fn died_before_going_back(record: &Record) -> bool {
 }
 
 /// The same file as far as a listing can tell: a constant name that is overwritten each night is another file each night.
-fn is(facts: &ArchiveFacts, archive: &Listed) -> bool {
+pub(super) fn is(facts: &ArchiveFacts, archive: &Listed) -> bool {
     facts.name == archive.name
         && facts.bytes == archive.bytes
         && facts.modified == Some(archive.modified)

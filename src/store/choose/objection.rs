@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::earlier::is;
 use super::{Earlier, Purpose, Wish, day_and_time};
 use crate::config::{MinSize, Restore, Unchanged, format_bytes, format_duration};
 use crate::escape::shown;
@@ -15,9 +16,9 @@ pub(super) enum Ground {
     Age,
     Size,
     Rejected,
-    /// It is what is live, and `unchanged` says that this is too old.
+    /// It is what is live, or waits for that, and `unchanged` says that this is too old.
     Unchanged,
-    /// It is what is live, and `unchanged` says that there is nothing to do then.
+    /// It is what is live, or waits for that, and `unchanged` says that there is nothing to do then.
     NothingToDo,
 }
 
@@ -50,13 +51,13 @@ impl Objection {
 pub(super) fn objections(
     archive: &Listed,
     restore: &Restore,
-    earlier: &Earlier,
-    purpose: Purpose,
+    (wish, earlier): (&Wish, &Earlier),
     now: Timestamp,
 ) -> Vec<Objection> {
-    let again = match purpose {
-        Purpose::Restore => live_already(archive, restore, earlier),
-        Purpose::Fetch => None,
+    let again = match wish.purpose {
+        Purpose::Restore => live_already(archive, restore, earlier)
+            .or_else(|| waits_already(archive, restore, wish)),
+        Purpose::Fetch | Purpose::First => None,
     };
     // The rejection first: it can't be waited out, and nothing else matters beside it.
     [
@@ -116,6 +117,29 @@ fn live_already(archive: &Listed, restore: &Restore, earlier: &Earlier) -> Optio
             ground: Ground::NothingToDo,
             text: format!("it was already restored on {at}"),
             hint: "name it with `--archive` to restore it again",
+        }),
+    }
+}
+
+fn waits_already(archive: &Listed, restore: &Restore, wish: &Wish) -> Option<Objection> {
+    let (facts, since) = wish.waiting.as_ref()?;
+    let waits = format!(
+        "it waits for `backupctl swap {}` since {}",
+        restore.name,
+        day_and_time(*since)
+    );
+    match restore.unchanged {
+        _ if !is(facts, archive) => None,
+        Unchanged::Restore => None,
+        Unchanged::Stale => Some(Objection {
+            ground: Ground::Unchanged,
+            text: format!("{waits}, and there is no newer one"),
+            hint: "ask whoever makes the backup why there is no newer one, or prepare it again with `--accept stale`",
+        }),
+        Unchanged::Skip => Some(Objection {
+            ground: Ground::NothingToDo,
+            text: format!("{waits} already"),
+            hint: "name it with `--archive` to prepare it again",
         }),
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn remarks(
 ) -> Vec<String> {
     let again = match purpose {
         Purpose::Restore => again(archive, earlier),
-        Purpose::Fetch => None,
+        Purpose::Fetch | Purpose::First => None,
     };
     [
         again,

@@ -57,6 +57,8 @@ pub(super) fn database_facts() -> DatabaseFacts {
         server_version: "16.6".into(),
         scratch: None,
         bytes: None,
+        beside: None,
+        expires: None,
         previous: Some("erp_before_20261120_080000_7f3a".into()),
     }
 }
