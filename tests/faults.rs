@@ -7,5 +7,6 @@ mod kills;
 mod link;
 mod process;
 mod restores;
+mod resume;
 mod signals;
 pub mod world;

@@ -7,6 +7,7 @@ mod download;
 mod feed;
 mod keeper;
 mod kept;
+mod part;
 mod wait;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio_util::io::SyncIoBridge;
 pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
+pub use self::part::Part;
 pub use self::wait::{Found, Looked, look, look_ahead, wait};
 use super::unzip::{Contents, look_inside};
 use super::{App, Job, Order, perform};
@@ -88,7 +90,10 @@ async fn steps(
                     space(job, chosen.archive.bytes)?;
                     download(*chosen, job).await.map(Some)
                 }
-                Found::Unchanged(..) => Ok(None),
+                Found::Unchanged(..) => {
+                    forget_part(job);
+                    Ok(None)
+                }
             }
         })
         .await?;
@@ -97,6 +102,13 @@ async fn steps(
     };
     prune(job, job.restore.keep_archives.max(1), Some(&fetched.path));
     Ok(Some(fetched))
+}
+
+/// Removes what an earlier run has left of an archive that nobody goes on with. What can't be removed stands in nobody's way.
+pub fn forget_part(job: &Job<'_>) {
+    if let Err(failed) = Part::of(job).forget() {
+        job.run.notes.warn(failed.message());
+    }
 }
 
 /// The plan of a dry run in words.
@@ -246,12 +258,14 @@ pub fn plan_space(job: &Job<'_>, bytes: u64) -> Outcome<()> {
     space(job, bytes)
 }
 
+/// What an unfinished download takes counts as free: it is gone on with, or goes.
 fn free_bytes(job: &Job<'_>) -> Outcome<u64> {
     let directory = job.state_dir();
-    durable::free_bytes(directory).judge(
+    let free = durable::free_bytes(directory).judge(
         Verdict::Local,
         format!("ask how much is free in {}", directory.display()),
-    )
+    )?;
+    Ok(free.saturating_add(Part::of(job).bytes()))
 }
 
 /// Whether state_dir's file system has room for so many bytes and the reserve.

@@ -88,7 +88,7 @@ fn a_signal_while_an_archive_settles_ends_the_run() {
 }
 
 #[test]
-fn a_signal_while_a_download_stalls_removes_what_had_come() {
+fn a_signal_while_a_download_stalls_ends_the_run_soon() {
     for keep in ["keep_archives = 1", "keep_archives = 0"] {
         // given
         let sshd = Sshd::start();
