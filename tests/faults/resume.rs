@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::link::{long, long_inside, strike};
 use super::world::{World, step_verdict, texts, wait};
 use crate::support::program::{Ran, Running};
+use crate::support::scripted_sftp::{Reads, Script, ScriptedSftp};
 use crate::support::sshd::{Fault, Sshd};
 
 /// Where the link stalls in an archive of three MiB or more.
@@ -250,6 +251,39 @@ fn an_archive_that_is_replaced_between_two_attempts_is_stale_even_with_its_size_
         scene.world.ended(&ran);
         scene.world.is_unchanged();
     }
+}
+
+#[test]
+fn a_server_that_dribbles_in_the_middle_of_a_download_uses_up_its_attempts() {
+    // given: the look inside, at both ends of the file, is as quick as ever
+    let new = long("new");
+    let script = |reads| Script {
+        content: new.zip.clone(),
+        entries: vec![("erp.zip".to_owned(), 0o100_644)],
+        reads,
+        ..Script::default()
+    };
+    let end = new.zip.len() as u64 - 70_000;
+    let server = ScriptedSftp::start(script(Reads::DribbleIn(1_500_000, end)));
+    let world = World::with("max_age = \"none\"", |setup, _| {
+        setup
+            .part(&server.toml())
+            .secret("SFTP_PASSWORD", "correct horse")
+    });
+    let path = world.setup.path("config.toml");
+    let text = fs::read_to_string(&path).expect("config.toml");
+    let text = text.replace("timeout = \"2s\"", "timeout = \"300ms\"");
+    fs::write(path, text).expect("config.toml");
+
+    // when
+    let ran = world.setup.run(&["fetch", "--json"]).expect(5);
+
+    // then
+    let report = ran.json();
+    let message = report["message"].as_str().expect("a message");
+    assert!(message.contains("gave up after 2 attempts"), "{ran}");
+    assert!(message.contains("only "), "{ran}");
+    world.ended(&ran);
 }
 
 #[test]

@@ -25,6 +25,10 @@ const BLOCK: usize = 256 << 10;
 /// Buffers that come back: as many as can be under way to those who keep and unpack.
 const MOST_LENT: usize = 20;
 
+/// Bytes a second that an attempt must have brought, or it counts against `attempts` like one that brought none: a server that
+/// dribbles is not asked for ever.
+const SLOWEST: u128 = 1024;
+
 const LEAST_COMPARED: usize = COMPARED / 64;
 
 /// An archive whose dump turns out to be broken is still fetched to its end if no more than this is left of it.
@@ -70,6 +74,7 @@ pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<
 /// What an earlier run has left of this archive, hashed again.
 async fn proven(origin: &Origin, job: &Job<'_>) -> Outcome<Option<Prefix>> {
     let (part, origin, stop) = (Part::of(job), origin.clone(), job.run.stop.clone());
+    job.run.progress.note("looking for what an earlier run has fetched");
     let hashed = tokio::task::spawn_blocking(move || part.proven(&origin, || stop.is_cancelled()));
     hashed
         .await
@@ -153,11 +158,13 @@ impl Transfer {
             format!("download `{}`", shown(&self.archive.name)),
         );
         loop {
-            let before = self.span.start;
+            let (before, begun) = (self.span.start, Instant::now());
             let Err(failed) = self.copy(&mut *store, job).await else {
                 break;
             };
-            if self.span.start > before || self.compares_less() {
+            let came = self.span.start.saturating_sub(before);
+            let is_alive = u128::from(came) * 1000 >= begun.elapsed().as_millis() * SLOWEST;
+            if came > 0 && is_alive || self.compares_less() {
                 patience.refill();
             }
             patience.wait_after(failed.context(&what), &job.run).await?;
