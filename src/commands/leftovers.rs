@@ -50,7 +50,10 @@ pub async fn clean(job: &Job<'_>, order: Order) {
         }
     }
     if let Some(dead) = dead {
-        live::tell(job, order, &dead, &found).await;
+        tokio::select! {
+            () = live::tell(job, order, &dead, &found) => {}
+            () = job.run.stop.cancelled() => {}
+        }
     }
 }
 
@@ -101,11 +104,19 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
             _ => {}
         }
     }
-    if order.database {
-        end_backends(job, &dead).await?;
-    }
-    for created in &entries.created {
-        settle_on_server(job, &dead, entries, created).await?;
+    let on_server = async {
+        if order.database {
+            end_backends(job, &dead).await?;
+        }
+        for created in &entries.created {
+            settle_on_server(job, &dead, entries, created).await?;
+        }
+        Outcome::Ok(())
+    };
+    // Not the hooks before it: what they start again must not be ended in the middle.
+    tokio::select! {
+        settled = on_server => settled?,
+        () = job.run.stop.cancelled() => return Err(Failed::interrupted()),
     }
     journal::settle(job.state_dir(), entries).judge(Verdict::Local, "remove its journal")
 }
