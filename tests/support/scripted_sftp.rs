@@ -431,7 +431,11 @@ impl russh_sftp::server::Handler for Files {
         let asked = rest.len().min(len as usize);
         let mut data = rest[..asked].to_vec();
         match self.script.reads {
-            Reads::Right => {}
+            Reads::DribbleIn(from, end) if (from..end).contains(&offset) => {
+                tokio::time::sleep(NOW_AND_THEN).await;
+                data.truncate(1);
+            }
+            Reads::Right | Reads::DribbleIn(..) => {}
             Reads::Short(most) => data.truncate(most as usize),
             Reads::Long => data.resize(len as usize + 1, b'x'),
             Reads::Empty => {
@@ -441,11 +445,6 @@ impl russh_sftp::server::Handler for Files {
                 });
             }
             Reads::Failure => return Err(refused(StatusCode::Failure)),
-            Reads::DribbleIn(from, end) if (from..end).contains(&offset) => {
-                tokio::time::sleep(NOW_AND_THEN).await;
-                data.truncate(1);
-            }
-            Reads::DribbleIn(..) => {}
         }
         if data.is_empty() {
             return Err(refused(StatusCode::Eof));

@@ -74,7 +74,9 @@ pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<
 /// What an earlier run has left of this archive, hashed again.
 async fn proven(origin: &Origin, job: &Job<'_>) -> Outcome<Option<Prefix>> {
     let (part, origin, stop) = (Part::of(job), origin.clone(), job.run.stop.clone());
-    job.run.progress.note("looking for what an earlier run has fetched");
+    job.run
+        .progress
+        .note("looking for what an earlier run has fetched");
     let hashed = tokio::task::spawn_blocking(move || part.proven(&origin, || stop.is_cancelled()));
     hashed
         .await

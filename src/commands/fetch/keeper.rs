@@ -183,24 +183,17 @@ struct Writing {
 impl Writing {
     fn start(part: &Part, origin: &Origin, prefix: Option<Prefix>) -> Outcome<Self> {
         let what = || format!("create {}", part.path.display());
-        let (file, hash, bytes) = match prefix {
-            Some(Prefix {
-                mut file,
-                hash,
-                bytes,
-                ..
-            }) => {
-                // What lies behind it came, but was not noted.
-                file.set_len(bytes)
-                    .and_then(|()| file.seek(SeekFrom::Start(bytes)))
-                    .judge(Verdict::Local, what())?;
-                (file, hash, bytes)
-            }
-            None => {
-                part.forget()?;
-                let file = durable::create_private(&part.path).judge(Verdict::Local, what())?;
-                (file, Sha256::new(), 0)
-            }
+        let (file, hash, bytes) = if let Some(prefix) = prefix {
+            let mut file = prefix.file;
+            // What lies behind it came, but was not noted.
+            file.set_len(prefix.bytes)
+                .and_then(|()| file.seek(SeekFrom::Start(prefix.bytes)))
+                .judge(Verdict::Local, what())?;
+            (file, prefix.hash, prefix.bytes)
+        } else {
+            part.forget()?;
+            let file = durable::create_private(&part.path).judge(Verdict::Local, what())?;
+            (file, Sha256::new(), 0)
         };
         Ok(Self {
             file,
