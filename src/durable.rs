@@ -31,6 +31,19 @@ pub fn create_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// A file of ours, opened again to go on with. Does not follow a symlink.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn reopen_private(path: &Path) -> io::Result<File> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    OpenOptions::new()
+        .write(true)
+        .read(true)
+        .custom_flags(no_follow)
+        .open(path)
+}
+
 /// Writes `content` so that `path` is the old file or the new one at every moment, even after a power cut.
 ///
 /// `temp` is a name in the same directory that every writer under the same lock uses: what a killed one has left there

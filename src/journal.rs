@@ -19,6 +19,8 @@ use crate::run::RunId;
 pub enum Created {
     /// A temporary or unpacked file below state_dir.
     File(PathBuf),
+    /// A download. It stays for the next run where a note beside it says what of it is proven.
+    Part(PathBuf),
     /// A scratch database: its exact name, with this run's id in it; `database` is the key in the configuration.
     Scratch { database: String, name: String },
     /// A swap that was begun: by the OIDs anybody can find out later whether it happened.
@@ -45,7 +47,7 @@ impl Created {
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         match self {
-            Self::File(_) | Self::Hooks { .. } => None,
+            Self::File(_) | Self::Part(_) | Self::Hooks { .. } => None,
             Self::Scratch { database, .. }
             | Self::Swap { database, .. }
             | Self::InPlace { database, .. } => Some(database),

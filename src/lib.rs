@@ -247,7 +247,7 @@ fn told(app: &App, record: &Record) -> Verdict {
     record.verdict.unwrap_or(Verdict::Bug)
 }
 
-/// From now on the first SIGINT or SIGTERM asks the run to end in order.
+/// From now on the first SIGINT or SIGTERM asks the run to end in order, and the second one not to wait for anything more.
 fn listen() -> std::io::Result<Signals> {
     let signals = Signals::default();
     let (mut interrupt, mut terminate) = (
@@ -256,13 +256,15 @@ fn listen() -> std::io::Result<Signals> {
     );
     let heard = signals.clone();
     tokio::spawn(async move {
-        let which = tokio::select! {
-            _ = interrupt.recv() => Signal::Interrupt,
-            _ = terminate.recv() => Signal::Terminate,
-        };
-        // Only the first one counts.
-        let _ = heard.which.set(which);
-        heard.stop.cancel();
+        for token in [&heard.stop, &heard.at_once] {
+            let which = tokio::select! {
+                _ = interrupt.recv() => Signal::Interrupt,
+                _ = terminate.recv() => Signal::Terminate,
+            };
+            // Only the first one names the verdict.
+            let _ = heard.which.set(which);
+            token.cancel();
+        }
     });
     Ok(signals)
 }

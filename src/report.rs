@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
-pub use self::history::{NewestFirst, current_step, file, history, newest_first, rewrite};
+pub use self::history::{
+    NewestFirst, current_step, file, history, is_any_before, newest_first, remove,
+    remove_logs_before, rewrite,
+};
 use crate::durable;
 use crate::run::{Noted, Run};
 use crate::secret::Scrubber;

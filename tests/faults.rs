@@ -7,6 +7,7 @@ mod kills;
 mod link;
 mod process;
 mod restores;
+mod resume;
 mod room;
 mod signals;
 pub mod world;

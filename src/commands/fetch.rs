@@ -7,6 +7,7 @@ mod download;
 mod feed;
 mod keeper;
 mod kept;
+mod part;
 mod wait;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio_util::io::SyncIoBridge;
 pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
 pub use self::kept::{discard, newest_kept, prune};
+pub use self::part::Part;
 pub use self::wait::{Found, Looked, Wanted, look, look_ahead, wait};
 use super::space::Coming;
 use super::unzip::{Asked, Contents, look_inside};
@@ -95,7 +97,10 @@ async fn steps(
                     space::of_fetch(chosen.archive.bytes, job)?.judge()?;
                     download(*chosen, job).await.map(Some)
                 }
-                Found::Unchanged(..) => Ok(None),
+                Found::Unchanged(..) => {
+                    forget_part(job);
+                    Ok(None)
+                }
             }
         })
         .await?;
@@ -104,6 +109,13 @@ async fn steps(
     };
     prune(job, job.restore.keep_archives.max(1), Some(&fetched.path));
     Ok(Some(fetched))
+}
+
+/// Removes what an earlier run has left of an archive that nobody goes on with. What can't be removed stands in nobody's way.
+pub fn forget_part(job: &Job<'_>) {
+    if let Err(failed) = Part::of(job).forget() {
+        job.run.notes.warn(failed.message());
+    }
 }
 
 /// The plan of a dry run in words.

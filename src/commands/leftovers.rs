@@ -6,6 +6,7 @@ mod live;
 
 use std::path::Path;
 
+use super::fetch::Part;
 use super::{App, Job, Order, hooks};
 use crate::config::{Config, Restore};
 use crate::database::connection::Login;
@@ -49,7 +50,10 @@ pub async fn clean(job: &Job<'_>, order: Order) {
         }
     }
     if let Some(dead) = dead {
-        live::tell(job, order, &dead, &found).await;
+        tokio::select! {
+            () = live::tell(job, order, &dead, &found) => {}
+            () = job.run.stop.cancelled() => {}
+        }
     }
 }
 
@@ -78,7 +82,7 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
         return Err(Failed::new(Verdict::Local, "its journal has no run id"));
     };
     let on_server = || entries.created.iter().filter_map(Created::database);
-    let is_file = |created: &Created| matches!(created, Created::File(_));
+    let is_file = |created: &Created| matches!(created, Created::File(_) | Created::Part(_));
     if !order.database && !entries.created.iter().all(is_file) {
         return Ok(());
     }
@@ -95,15 +99,24 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
     for created in &entries.created {
         match created {
             Created::File(path) => remove_file(job.state_dir(), path)?,
+            Created::Part(path) => remove_part(job.state_dir(), path)?,
             Created::Hooks { live, scratch } => start_again(job, &dead, live, scratch).await,
             _ => {}
         }
     }
-    if order.database {
-        end_backends(job, &dead).await?;
-    }
-    for created in &entries.created {
-        settle_on_server(job, &dead, entries, created).await?;
+    let on_server = async {
+        if order.database {
+            end_backends(job, &dead).await?;
+        }
+        for created in &entries.created {
+            settle_on_server(job, &dead, entries, created).await?;
+        }
+        Outcome::Ok(())
+    };
+    // Not the hooks before it: what they start again must not be ended in the middle.
+    tokio::select! {
+        settled = on_server => settled?,
+        () = job.run.stop.cancelled() => return Err(Failed::interrupted()),
     }
     journal::settle(job.state_dir(), entries).judge(Verdict::Local, "remove its journal")
 }
@@ -123,7 +136,7 @@ async fn settle_on_server(
     created: &Created,
 ) -> Outcome<()> {
     match created {
-        Created::File(_) | Created::Hooks { .. } => {}
+        Created::File(_) | Created::Part(_) | Created::Hooks { .. } => {}
         Created::Scratch { name, .. } => {
             let login = super::restore::login(job);
             if has_its_stamp(&login, name).await? {
@@ -180,6 +193,7 @@ pub async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
     for created in created {
         let removed = match &created {
             Created::File(path) => remove_file(&app.config.state_dir, path),
+            Created::Part(path) => remove_part(&app.config.state_dir, path),
             Created::Scratch { name, .. } => {
                 drop_own_scratch(&app.config, restore, run, name).await
             }
@@ -245,6 +259,21 @@ async fn has_its_stamp(login: &Login, name: &str) -> Outcome<bool> {
 
 /// Removes one of our files, and nothing outside state_dir whatever a journal says.
 fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
+    is_ours(state_dir, path)?;
+    durable::remove(path).judge(Verdict::Local, format!("remove {}", path.display()))
+}
+
+/// An unfinished download stays if the next run may go on with it.
+fn remove_part(state_dir: &Path, path: &Path) -> Outcome<()> {
+    is_ours(state_dir, path)?;
+    let part = Part::at(path);
+    if part.is_resumable() {
+        return Ok(());
+    }
+    part.forget()
+}
+
+fn is_ours(state_dir: &Path, path: &Path) -> Outcome<()> {
     if !path.starts_with(state_dir)
         || path
             .components()
@@ -255,5 +284,5 @@ fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
             format!("the journal names {}, outside state_dir", path.display()),
         ));
     }
-    durable::remove(path).judge(Verdict::Local, format!("remove {}", path.display()))
+    Ok(())
 }

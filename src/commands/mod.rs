@@ -10,6 +10,7 @@ pub mod in_place;
 pub mod leftovers;
 pub mod list;
 pub mod notify;
+pub mod old_runs;
 pub mod prepared;
 pub mod previous;
 pub mod reach;
@@ -28,6 +29,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -47,6 +49,9 @@ use crate::state_dir;
 use crate::store::choose::Earlier;
 use crate::verdict::{Failed, Judge, Outcome, Signal, Verdict};
 
+/// So long a run that was ended by a signal may take to remove what it has made.
+const CLEANING_AFTER_STOP: Duration = Duration::from_secs(5);
+
 /// What lives as long as the process.
 #[derive(Debug)]
 pub struct App {
@@ -57,14 +62,24 @@ pub struct App {
     pub signals: Signals,
 }
 
-/// SIGINT and SIGTERM: the first one asks the run to end in order.
+/// SIGINT and SIGTERM: the first one asks the run to end in order, the second one to end it without the rest of the order.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     pub stop: CancellationToken,
+    pub at_once: CancellationToken,
     pub which: Arc<OnceLock<Signal>>,
 }
 
 impl Signals {
+    /// Over once a signal came and `longest` has passed since, or a second signal; says which.
+    pub async fn patience_after_stop(&self, longest: Duration) -> String {
+        self.stop.cancelled().await;
+        tokio::select! {
+            () = tokio::time::sleep(longest) => format!("a signal has ended the run, and {longest:?} passed after it"),
+            () = self.at_once.cancelled() => "a second signal has ended the run at once".to_owned(),
+        }
+    }
+
     /// Which signal it was is known here alone.
     #[must_use]
     pub fn named(&self, mut failed: Failed) -> Failed {
@@ -222,6 +237,9 @@ pub async fn perform(
     // Boxed: the type of everything that a run awaits is deeper than the compiler follows.
     let outcome = Box::pin(guarded(app, restore, order, &mut report, work)).await;
     finish(app, order, &mut report, outcome).await;
+    if lock.is_some() {
+        old_runs::prune(app, restore);
+    }
     drop(lock);
     report.record
 }
@@ -349,9 +367,19 @@ async fn guarded(
     .await
     .map_err(|failed| undecided(failed, &run));
     if changes {
-        leftovers::clean_up(app, restore, order, &run).await;
+        clean_up(app, restore, order, &run).await;
     }
     outcome
+}
+
+/// After a signal only for a while: what is not removed is in the journal, and the next run's.
+async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
+    tokio::select! {
+        () = leftovers::clean_up(app, restore, order, run) => {}
+        why = app.signals.patience_after_stop(CLEANING_AFTER_STOP) => run.notes.warn(format!(
+            "not everything was cleaned up: {why}; the next run of this job does it",
+        )),
+    }
 }
 
 /// Secrets and the work itself; a panic in any of it is a `bug` like every other verdict.

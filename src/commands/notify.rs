@@ -1,8 +1,9 @@
 //! `notify`, and the telling at the end of every run: who gets which mail, and what is said when one can't be delivered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
 
 use super::{App, open_duties};
 use crate::config::{Email, Restore};
@@ -41,13 +42,22 @@ pub async fn tell(app: &App, report: &mut Report) {
     let record = report.record.clone();
     let notes = report.run.notes.clone();
     let mut notified = Vec::new();
+    let clock = Instant::now();
     let work = async {
         if is_wanted {
             let sent = in_time(app, send(app, email, &record)).await;
             notified = sent.unwrap_or_else(|failed| nobody(email, &failed));
             notes.message(delivered(&notified));
         }
-        send_kept(app, email, kept, &notified).await;
+        // Together with those before: every mail of a run within one deadline.
+        let left = DEADLINE.saturating_sub(clock.elapsed());
+        let sending = send_kept(app, email, kept, &notified);
+        let sent = in_time(app, async { Ok(timeout(left, sending).await) }).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::warn!(
+                "there was no time for all earlier reports; the next run sends the rest"
+            );
+        }
         open_duties(&undelivered(&notified))
     };
     // What became of the mail is in `notified` and in the step; a failure here is `attention`, never more.
@@ -107,9 +117,6 @@ async fn send_kept(app: &App, email: &Email, kept: Vec<Record>, today: &[Notifie
         if email.to.is_empty() {
             continue;
         }
-        if app.signals.stop.is_cancelled() {
-            return;
-        }
         let sent = send(app, &email, &record).await;
         let sent = sent.unwrap_or_else(|failed| nobody(&email, &failed));
         let is_delivered = sent.iter().all(|notified| notified.ok);
@@ -140,17 +147,13 @@ fn remember(app: &App, record: &mut Record, sent: &[Notified]) {
     }
 }
 
-/// After a signal there is only a short while left.
+/// After a signal there is only a short while left, after a second one none.
 async fn in_time<T>(app: &App, sending: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    let hurry = async {
-        app.signals.stop.cancelled().await;
-        tokio::time::sleep(HURRY).await;
-    };
     tokio::select! {
         sent = sending => sent,
-        () = hurry => Err(Failed::new(
+        why = app.signals.patience_after_stop(HURRY) => Err(Failed::new(
             Verdict::Network,
-            format!("the run was ended by a signal, and the mail server took longer than {HURRY:?} after it"),
+            format!("the mail server was not waited for any longer: {why}"),
         )),
     }
 }
@@ -219,11 +222,11 @@ pub async fn command(app: &App, job: Option<&str>, test: bool) -> Outcome<Verdic
         password(app, email).await?;
         would_be_told(email)
     } else if let Some(record) = &mut last {
-        let sent = send(app, email, record).await?;
+        let sent = unless_stopped(app, send(app, email, record)).await?;
         remember(app, record, &sent);
         sent
     } else {
-        send_test(app, email).await?
+        unless_stopped(app, send_test(app, email)).await?
     };
     let missed: Vec<&str> = notified
         .iter()
@@ -235,6 +238,14 @@ pub async fn command(app: &App, job: Option<&str>, test: bool) -> Outcome<Verdic
         Failed::new(Verdict::Attention, what).hint("mend `notify.email` and try again")
     });
     Ok(app.output.notified(&notified, failed.as_ref()))
+}
+
+/// Sending is all that `notify` does: a signal ends it at once.
+async fn unless_stopped<T>(app: &App, sending: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    tokio::select! {
+        sent = sending => sent,
+        () = app.signals.stop.cancelled() => Err(Failed::interrupted()),
+    }
 }
 
 fn would_be_told(email: &Email) -> Vec<Notified> {

@@ -63,6 +63,7 @@ async fn refresh(job: &Job<'_>, which: &Which, report: &mut Report) -> Outcome<(
         Newest::Arrived(held, arrived) => (*held, *arrived),
         Newest::Streamable(held, ready) => return streamed(*held, *ready, job, report).await,
         Newest::Unchanged(why) => {
+            fetch::forget_part(job);
             report.record.message = Some(why);
             return Ok(());
         }

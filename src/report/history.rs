@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::{Record, Step};
 use crate::durable;
 use crate::run::RunId;
@@ -99,6 +101,50 @@ impl Iterator for NewestFirst {
 fn read(state_dir: &Path, id: &RunId) -> Option<Record> {
     let text = fs::read(directory(state_dir).join(format!("{id}.json"))).ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+/// Whether there is a report, of whichever job, of a run that began before `before`.
+#[must_use]
+pub fn is_any_before(state_dir: &Path, before: Timestamp) -> bool {
+    of_runs_before(state_dir, before, "json").is_ok_and(|found| !found.is_empty())
+}
+
+/// Removes the logs of runs that began before `before`, of every job, and of those that are at work now none: they began later.
+///
+/// # Errors
+/// One can't be removed.
+pub fn remove_logs_before(state_dir: &Path, before: Timestamp) -> io::Result<()> {
+    let old = of_runs_before(state_dir, before, "log")?;
+    old.iter().try_for_each(|path| durable::remove(path))
+}
+
+/// Removes a report.
+///
+/// # Errors
+/// It can't be removed.
+pub fn remove(state_dir: &Path, run: &str) -> io::Result<()> {
+    match RunId::parse(run) {
+        Some(id) => durable::remove(&file(state_dir, id.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// By the time in their names.
+fn of_runs_before(state_dir: &Path, before: Timestamp, kind: &str) -> io::Result<Vec<PathBuf>> {
+    let before = before.strftime("%Y%m%d-%H%M%S").to_string();
+    let listing = match fs::read_dir(directory(state_dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let paths = listing.filter_map(|file| Some(file.ok()?.path()));
+    let is_old = |path: &PathBuf| {
+        let id = path
+            .file_stem()
+            .and_then(|stem| RunId::parse(stem.to_str()?));
+        path.extension().is_some_and(|extension| extension == kind)
+            && id.is_some_and(|id| id.second() < before.as_str())
+    };
+    Ok(paths.filter(is_old).collect())
 }
 
 /// The step that a run is in, or died in; None before its first and after its last.

@@ -7,7 +7,7 @@ mod remarks;
 
 use jiff::Timestamp;
 
-pub use self::earlier::Earlier;
+pub use self::earlier::{Earlier, superfluous};
 use self::matching::{dated, matching, nothing_matches, without_time};
 use self::objection::{Ground, objections};
 use self::remarks::remarks;

@@ -12,6 +12,24 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Ahead, Kind, StoreError};
 
+/// Bytes a second that are waited for at least: a server that sends one now and then would keep a run busy for years.
+pub const SLOWEST: u64 = 1024;
+
+/// Whether so many bytes in so long are too few to go on waiting. Says nothing before `patience` is over twice.
+pub fn is_too_slow(bytes: u64, waited: Duration, patience: Duration) -> bool {
+    let least = waited.as_millis() * u128::from(SLOWEST);
+    waited >= patience * 2 && u128::from(bytes) * 1000 < least
+}
+
+/// What [`is_too_slow`] says.
+pub fn too_slow(bytes: u64, waited: Duration) -> StoreError {
+    let seconds = waited.as_secs_f32();
+    StoreError::new(
+        Kind::Interrupted,
+        format!("only {bytes} bytes in {seconds:.1} seconds of waiting"),
+    )
+}
+
 /// Counts bytes as they arrive, below the level at which a read is complete.
 pub type Arrived = Arc<AtomicU64>;
 
@@ -20,12 +38,46 @@ pub struct Exact<R> {
     inner: R,
     bytes: u64,
     position: u64,
+    yielded: u64,
     /// A seek is under way. Without one the inner position is not asked: tokio's file doesn't count what was read.
     seeking: bool,
     patience: Duration,
     arrived: Arrived,
     /// Running while a read waits: its timer and what had arrived when it was set.
     waiting: Option<(Pin<Box<Sleep>>, u64)>,
+    pace: Pace,
+}
+
+/// How long was waited for how much; whoever takes the bytes slowly is not waited for.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    since: Option<Instant>,
+    bytes_before: u64,
+}
+
+impl Pace {
+    /// A wait is under way from now on, if none was.
+    fn wait(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Counts the wait so far. `bytes`: all that came. Some: too few of them.
+    fn count(&mut self, bytes: u64, patience: Duration) -> Option<StoreError> {
+        let now = Instant::now();
+        self.waited += self
+            .since
+            .take()
+            .map_or(Duration::ZERO, |since| now - since);
+        let (waited, came) = (self.waited, bytes.saturating_sub(self.bytes_before));
+        if is_too_slow(came, waited, patience) {
+            return Some(too_slow(came, waited));
+        }
+        if waited >= patience * 2 {
+            (self.waited, self.bytes_before) = (Duration::ZERO, bytes);
+        }
+        None
+    }
 }
 
 impl<R> Exact<R> {
@@ -35,15 +87,24 @@ impl<R> Exact<R> {
             inner,
             bytes,
             position: 0,
+            yielded: 0,
             seeking: false,
             patience,
             arrived,
             waiting: None,
+            pace: Pace::default(),
         }
+    }
+
+    /// Everything that came, whether a read is complete or not.
+    fn came(&self) -> u64 {
+        self.arrived.load(Ordering::Relaxed).max(self.yielded)
     }
 
     /// Ready when nothing has arrived for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<StoreError> {
+        self.pace.wait();
+        let came = self.came();
         let arrived = self.arrived.load(Ordering::Relaxed);
         let (timer, before) = self
             .waiting
@@ -54,6 +115,11 @@ impl<R> Exact<R> {
                 break;
             }
             *before = arrived;
+            if let Some(slow) = self.pace.count(came, self.patience) {
+                self.waiting = None;
+                return Poll::Ready(slow);
+            }
+            self.pace.wait();
             timer.as_mut().reset(Instant::now() + self.patience);
         }
         self.waiting = None;
@@ -87,13 +153,19 @@ impl<R: AsyncRead + Unpin> AsyncRead for Exact<R> {
             return self.poll_stalled(cx).map(|stalled| Err(stalled.into()));
         };
         let got = part.filled().len();
-        self.waiting = None;
         read?;
+        let (came, patience) = (self.came() + got as u64, self.patience);
+        if self.waiting.take().is_some()
+            && let Some(slow) = self.pace.count(came, patience)
+        {
+            return Poll::Ready(Err(slow.into()));
+        }
         if got == 0 {
             return Poll::Ready(Err(ended_early(self.position, self.bytes).into()));
         }
         buf.advance(got);
         self.position += got as u64;
+        self.yielded += got as u64;
         Poll::Ready(Ok(()))
     }
 }
@@ -199,7 +271,7 @@ mod tests {
         let trickle = async {
             for _ in 0..10 {
                 sleep(Duration::from_millis(50)).await;
-                arrived.fetch_add(1, Ordering::Relaxed);
+                arrived.fetch_add(SLOWEST, Ordering::Relaxed);
             }
             other.write_all(b"he").await.expect("two bytes");
             sleep(Duration::from_secs(30)).await;

@@ -10,25 +10,27 @@ mod recorded;
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::future::maybe_done;
+use futures::future::{BoxFuture, MaybeDone, maybe_done};
 use futures::{FutureExt, poll};
 use jiff::Timestamp;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as SftpError;
-use russh_sftp::protocol::{File as Entry, FileAttributes, FileMode, OpenFlags, StatusCode};
+use russh_sftp::protocol::{
+    File as Entry, FileAttributes, FileMode, Handle, OpenFlags, StatusCode,
+};
 
 use self::channel::LongestRead;
 use self::connect::Ssh;
 use self::host_key::Seen;
 pub use self::host_key::{Known, Presented, presented_host_key};
 use self::read_ahead::ReadAhead;
-use super::exact::{Arrived, Exact};
+use super::exact::{Arrived, Exact, is_too_slow, too_slow};
 use super::{Credentials, Kind, Listed, Listing, Opened, Store, StoreError, unusable_name};
 use crate::config::Sftp;
 use crate::escape::shown;
@@ -76,6 +78,31 @@ fn close_later(connection: &Arc<Connection>, handle: String) {
             let _ = tokio::time::timeout(CLOSING, connection.sftp.close(handle)).await;
         });
     }
+}
+
+type Opening = BoxFuture<'static, Result<Handle, SftpError>>;
+
+/// Asks for a file to be opened, once polled.
+fn opening(connection: &Arc<Connection>, path: String) -> Opening {
+    let connection = Arc::clone(connection);
+    async move {
+        let asked = connection
+            .sftp
+            .open(path, OpenFlags::READ, FileAttributes::empty());
+        asked.await
+    }
+    .boxed()
+}
+
+/// What was asked for in vain may be opened all the same: it is closed then, as long as somebody is there to do it.
+fn close_once_open(connection: &Arc<Connection>, mut request: Pin<Box<MaybeDone<Opening>>>) {
+    let connection = Arc::clone(connection);
+    tokio::spawn(async move {
+        let answered = tokio::time::timeout(CLOSING, request.as_mut()).await;
+        if let (Ok(()), Some(Ok(opened))) = (answered, request.as_mut().take_output()) {
+            close_later(&connection, opened.handle);
+        }
+    });
 }
 
 /// Connects, checks the host key, logs in and starts SFTP. `name` is the store's, for hints.
@@ -138,7 +165,7 @@ impl SftpStore {
     ) -> Result<T, Unanswered> {
         let mut request = pin!(request);
         let start = self.connection.arrived.load(Ordering::Relaxed);
-        let mut before = start;
+        let (mut before, begun) = (start, Instant::now());
         loop {
             if let Ok(answer) = tokio::time::timeout(self.patience, &mut request).await {
                 return answer.map_err(Unanswered::Sftp);
@@ -148,7 +175,18 @@ impl SftpStore {
                 return Err(Unanswered::Silence(self.patience));
             }
             before = now;
+            self.is_quick_enough(start, begun)?;
         }
+    }
+
+    /// Whether what arrived since `start` is worth waiting on.
+    fn is_quick_enough(&self, start: u64, begun: Instant) -> Result<(), Unanswered> {
+        let came = self.connection.arrived.load(Ordering::Relaxed) - start;
+        let waited = begun.elapsed();
+        if is_too_slow(came, waited, self.patience) {
+            return Err(Unanswered::Slow(came, waited));
+        }
+        Ok(())
     }
 
     /// An empty path is the directory in which the login lands.
@@ -209,6 +247,10 @@ impl SftpStore {
     async fn list_entries(&self, handle: &str) -> Result<Listing, Unanswered> {
         let mut listing = Listing::default();
         let mut entries = 0;
+        let (start, begun) = (
+            self.connection.arrived.load(Ordering::Relaxed),
+            Instant::now(),
+        );
         loop {
             match self.ask(self.connection.sftp.readdir(handle)).await {
                 Ok(names) => {
@@ -224,6 +266,7 @@ impl SftpStore {
             if entries > MOST_ENTRIES {
                 return Err(Unanswered::Endless);
             }
+            self.is_quick_enough(start, begun)?;
         }
     }
 
@@ -256,22 +299,31 @@ impl SftpStore {
     /// Looks before it opens: opening a FIFO would block the server, and a symbolic link would be followed. What the listing
     /// called a regular file is looked at and opened in one round trip; the look decides all the same.
     async fn open_handle(&self, name: &str) -> Result<String, StoreError> {
-        let (sftp, path) = (&self.connection.sftp, self.path_of(name));
-        let look = self.ask(sftp.lstat(path.clone()));
-        let request = self.ask(sftp.open(path, OpenFlags::READ, FileAttributes::empty()));
+        let path = self.path_of(name);
+        let look = self.ask(self.connection.sftp.lstat(path.clone()));
         let mut look = pin!(maybe_done(look));
-        let mut request = pin!(maybe_done(request));
+        let mut request = Box::pin(maybe_done(opening(&self.connection, path)));
         // The first poll of each sends it. A FIFO that has come since would keep the server from answering the second one.
         let _ = poll!(look.as_mut());
-        if self.listed.contains(name) {
+        let is_sent = self.listed.contains(name);
+        if is_sent {
             let _ = poll!(request.as_mut());
         }
         look.as_mut().await;
         let found = look.as_mut().take_output().unwrap_or_else(not_asked);
-        regular(&found.map_err(|error| self.failed(error))?.attrs)?;
-        request.as_mut().await;
-        let opened = request.as_mut().take_output().unwrap_or_else(not_asked);
-        Ok(opened.map_err(|error| self.failed(error))?.handle)
+        let found = found.map_err(|error| self.failed(error));
+        if let Err(error) = found.and_then(|found| regular(&found.attrs)) {
+            if is_sent {
+                close_once_open(&self.connection, request);
+            }
+            return Err(error);
+        }
+        let answer = self.ask(async {
+            request.as_mut().await;
+            let opened = request.as_mut().take_output();
+            opened.unwrap_or(Err(SftpError::UnexpectedPacket))
+        });
+        Ok(answer.await.map_err(|error| self.failed(error))?.handle)
     }
 }
 
@@ -338,6 +390,8 @@ impl Store for SftpStore {
 /// Why a request brought no answer that is any use.
 enum Unanswered {
     Silence(Duration),
+    /// So few bytes in so long.
+    Slow(u64, Duration),
     /// A listing that does not end.
     Endless,
     Sftp(SftpError),
@@ -357,6 +411,7 @@ impl Unanswered {
                 Kind::Interrupted,
                 format!("no answer for {} seconds", patience.as_secs_f32()),
             ),
+            Self::Slow(bytes, waited) => too_slow(bytes, waited),
             Self::Endless => {
                 StoreError::new(Kind::Protocol, format!("more than {MOST_ENTRIES} entries"))
             }

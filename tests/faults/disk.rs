@@ -135,6 +135,35 @@ fn a_disk_that_has_no_room_is_found_before_the_download() {
 }
 
 #[test]
+fn what_a_lost_link_has_left_counts_as_room_for_the_rest() {
+    // given: a disk with too little room but for what came already
+    let sshd = Sshd::start();
+    let world = World::with("", |setup, _| setup.sftp(&sshd));
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 90 * MIB) else {
+        return;
+    };
+    let new = long_inside("new", 4 << 20);
+    sshd.put("erp.zip", &new.zip);
+    strike(&sshd, Fault::StallAfter(3_000_000));
+    let part = world.setup.path("state/archives/erp/arriving.part");
+    let bytes = || fs::metadata(&part).map_or(0, |found| found.len());
+    let mut running = world.setup.start(&["run"]);
+    super::world::wait("the download", || {
+        assert!(running.is_alive());
+        (bytes() > 2_000_000).then_some(())
+    });
+    sshd.kill();
+    running.finish().expect(5);
+    sshd.restart();
+    disk.fill_but(64 * MIB + 2 * new.zip.len() as u64 - bytes() / 2);
+
+    // when, then
+    let ran = world.setup.run(&["run"]).expect(0);
+    assert_eq!(world.live_hash(), new.hash);
+    world.ended(&ran);
+}
+
+#[test]
 fn a_disk_that_fills_during_the_download_leaves_no_part_and_the_older_archive() {
     // given: an archive was fetched before, and a link that is slow enough to fill the disk meanwhile
     let sshd = Sshd::start();

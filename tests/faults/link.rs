@@ -122,7 +122,7 @@ fn a_download_that_stalls_goes_on_after_bounded_time() {
 }
 
 #[test]
-fn a_server_that_dies_in_the_middle_is_network_and_leaves_nothing() {
+fn a_server_that_dies_in_the_middle_is_network_and_leaves_only_what_came() {
     // given
     let sshd = Sshd::start();
     let world = world(&sshd);

@@ -88,7 +88,7 @@ fn a_signal_while_an_archive_settles_ends_the_run() {
 }
 
 #[test]
-fn a_signal_while_a_download_stalls_removes_what_had_come() {
+fn a_signal_while_a_download_stalls_ends_the_run_soon() {
     for keep in ["keep_archives = 1", "keep_archives = 0"] {
         // given
         let sshd = Sshd::start();
@@ -304,4 +304,108 @@ fn a_signal_while_the_mail_server_dawdles_ends_the_run_soon() {
     // then: the data is live, a duty is open
     assert_eq!(world.live_hash(), new.hash);
     world.ended(&ran);
+}
+
+/// A mail server that lets everybody wait, and a job that mails failures through it.
+fn dawdling(lines: &str) -> (Smtp, World) {
+    let smtp = Smtp::start(smtp::Options {
+        delay: Duration::from_secs(20),
+        ..smtp::Options::default()
+    });
+    let world = World::with(lines, |setup, store| {
+        setup
+            .local(store)
+            .mail(&smtp, &["ops@example.org"])
+            .part("[notify]\non = \"failure\"\n")
+    });
+    (smtp, world)
+}
+
+#[test]
+fn a_second_signal_ends_the_wait_for_the_mail_server() {
+    let (_smtp, world) = dawdling("");
+    let mut running = world.setup.start(&["run"]);
+    world.wait_for_step("notify", &mut running);
+    running.signal(Signal::TERM);
+    running.signal(Signal::INT);
+    running.finish().expect(7);
+
+    let report = world.report();
+    let told = report["notified"][0]["message"].as_str().expect("why");
+    assert!(told.contains("a second signal"), "{report:#}");
+}
+
+#[test]
+fn a_signal_while_earlier_reports_are_mailed_ends_the_run_soon() {
+    // given: a report that nobody has
+    let (_smtp, world) = dawdling("");
+    let mut running = world.setup.start(&["run"]);
+    world.wait_for_step("notify", &mut running);
+    ended_by(Signal::TERM, running).expect(7);
+
+    // when: a run that would be told to nobody sends it
+    let new = archive(server(), "new", Slow::default());
+    world.offer(&new);
+    let mut running = world.setup.start(&["run"]);
+    world.wait_for_step("notify", &mut running);
+    let ran = ended_by(Signal::TERM, running).expect(0);
+
+    // then
+    assert_eq!(world.live_hash(), new.hash);
+    world.ended(&ran);
+}
+
+#[test]
+fn a_signal_ends_notify_at_once() {
+    // given: a mail server that says nothing
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("its address").port();
+    let world = World::with("", |setup, store| {
+        setup.local(store).part(&format!(
+            "[notify.email]\nserver = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"b@example.org\"\nto = [\"ops@example.org\"]\n"
+        ))
+    });
+    let running = world.setup.start(&["notify", "--test"]);
+    let connected = silent.accept().expect("a client");
+    ended_by(Signal::INT, running).expect(130);
+    drop(connected);
+}
+
+#[test]
+fn a_second_signal_ends_the_cleaning_up_and_the_next_run_does_it() {
+    // given: a server on which nothing can be dropped for now
+    let own = Box::leak(Box::new(crate::support::postgres::Postgres::start("")));
+    let world = World::on(own, CHECKED);
+    let check = Slow {
+        check: 60.0,
+        ..Slow::default()
+    };
+    world.offer(&archive(own, "slow", check));
+    let mut running = world.setup.start(&["run"]);
+    world.wait_for_step("check", &mut running);
+    let holding = own.session(
+        "postgres",
+        "begin; lock table pg_database in share mode; select 'held'",
+    );
+
+    // when
+    running.signal(Signal::TERM);
+    wait("the drop waits", || {
+        let waiting = own.value(
+            "postgres",
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'drop database%'",
+        );
+        (waiting != "0").then_some(())
+    });
+    running.signal(Signal::TERM);
+    running.finish().expect(143);
+
+    // then
+    let report = world.report();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("a second signal has ended"), "{report:#}");
+    assert_eq!(world.live_hash(), world.old);
+    drop(holding);
+    let good = archive(own, "new", Slow::default());
+    world.recovers(&good);
 }

@@ -195,7 +195,10 @@ impl World {
         assert_ne!(report["verdict"], "unfinished", "{report:#}");
         assert_ne!(report["ended"], Value::Null, "{report:#}");
         assert_eq!(self.scratch_databases(), Vec::<String>::new(), "{ran}");
-        self.nothing_is_left();
+        // A download that was cut short stays for the next run, with what proves it.
+        let goes_on = ["network", "interrupted"].map(Value::from);
+        let is_cut_short = goes_on.contains(&report["verdict"]);
+        self.nothing_is_left_but(|path| is_cut_short && is_download(path));
     }
 
     /// A run that was killed has said nothing that is not so.
@@ -207,8 +210,13 @@ impl World {
 
     /// No temporary file, no unpacked dump, no journal, and nothing outside of state_dir.
     pub fn nothing_is_left(&self) {
+        self.nothing_is_left_but(|_| false);
+    }
+
+    fn nothing_is_left_but(&self, may_stay: impl Fn(&Path) -> bool) {
         let left: Vec<PathBuf> = files(&self.setup.path("state"))
             .into_iter()
+            .filter(|path| !may_stay(path))
             .filter(|path| {
                 let name = path.to_string_lossy();
                 let ends = [".part", ".tmp", ".dump"];
@@ -260,6 +268,13 @@ impl World {
             .filter(|path| !path.starts_with(&state))
             .collect()
     }
+}
+
+/// The download that a next run goes on with: both of its files, or none.
+fn is_download(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "arriving")
+        && path.with_extension("part").exists()
+        && path.with_extension("proven").exists()
 }
 
 /// The step that has begun and not ended.

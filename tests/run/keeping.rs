@@ -1,5 +1,7 @@
 //! What is kept after a run: archives here, previous databases there.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::{Scene, archive_with_row, count, dump_of, files, judged, steps, text};
@@ -82,4 +84,36 @@ fn a_damaged_archive_does_not_push_a_good_one_out() {
     // then
     assert_eq!(files(&setup, "state/archives"), good);
     assert_eq!(scene.row(), "two");
+}
+
+/// A report, with its log, of a run of 2020 that found nothing.
+fn put_old_run(setup: &Setup, job: &str, number: u32) {
+    let run = format!("20200101-0200{:02}-{number:04x}", number % 60);
+    let report = serde_json::json!({
+        "format": 1, "run": run, "command": "run", "job": job, "host": "here", "version": "0",
+        "started": format!("2020-01-01T02:00:{:02}Z", number % 60), "seconds": 0.0, "verdict": "stale",
+        "steps": [], "checks": [], "notified": [], "warnings": [],
+    });
+    let runs = setup.path("state/runs");
+    fs::create_dir_all(&runs).expect("a directory");
+    fs::write(runs.join(format!("{run}.json")), report.to_string()).expect("a report");
+    fs::write(runs.join(format!("{run}.log")), "a line\n").expect("a log");
+}
+
+#[test]
+fn the_reports_of_old_runs_go_but_for_the_newest_and_those_of_other_jobs() {
+    let scene = Scene::with_archive();
+    let setup = scene.with("");
+    (0..60).for_each(|number| put_old_run(&setup, "erp", number));
+    (1000..1060).for_each(|number| put_old_run(&setup, "crm", number));
+    fs::set_permissions(setup.path("state"), fs::Permissions::from_mode(0o700)).expect("a mode");
+
+    setup.run(&["fetch"]).expect(0);
+
+    let reports = setup.reports();
+    let of = |job: &str| reports.iter().filter(|report| report["job"] == job).count();
+    assert_eq!((of("erp"), of("crm")), (50, 60));
+    let is_new = |report: &&serde_json::Value| report["command"] == "fetch";
+    assert_eq!(reports.iter().filter(is_new).count(), 1);
+    assert_eq!(count(&setup, "state/runs", "log"), 1, "the new run's");
 }

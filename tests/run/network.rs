@@ -88,7 +88,7 @@ fn a_download_that_is_cut_twice_is_resumed_and_the_report_says_so() {
     let sshd = Sshd::start();
     sshd.put("erp.zip", &large());
     // The first connection only knocks.
-    for bytes in [u64::MAX, 1_500_000, 1_200_000] {
+    for bytes in [u64::MAX, 1_500_000, 1_800_000] {
         sshd.next_connection(Fault::CutAfter(bytes));
     }
     let setup = over(&sshd, &scene);

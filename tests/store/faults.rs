@@ -165,6 +165,39 @@ async fn a_download_that_stalls_ends_after_three_timeouts() {
     );
 }
 
+/// Short, so that what is bounded by it ends soon.
+const SHORT: Duration = Duration::from_millis(300);
+
+async fn opened_in_short(server: &ScriptedSftp) -> Box<dyn store::Store> {
+    let settings = named(scripted(server));
+    let store = store::open(&settings, password("correct horse"), SHORT).await;
+    store.expect("a login")
+}
+
+#[tokio::test]
+async fn a_server_that_gives_a_byte_now_and_then_is_not_waited_for_for_ever() {
+    let server = ScriptedSftp::start(Script {
+        content: content(100_000),
+        reads: Reads::DribbleIn(0, u64::MAX),
+        ..Script::default()
+    });
+    let opened = opened_in_short(&server).await.open("a.zip").await;
+    let error = whole(opened.unwrap()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Interrupted, "{error}");
+    assert!(error.to_string().starts_with("only "), "{error}");
+}
+
+#[tokio::test]
+async fn a_listing_that_comes_name_by_name_without_an_end_is_given_up() {
+    let server = ScriptedSftp::start(Script {
+        lists_for_ever: true,
+        ..Script::default()
+    });
+    let error = opened_in_short(&server).await.list().await.unwrap_err();
+    assert_eq!(error.kind, Kind::Interrupted, "{error}");
+    assert!(error.to_string().contains("only "), "{error}");
+}
+
 #[tokio::test]
 async fn a_server_that_goes_down_is_network_and_works_when_it_is_back() {
     let sshd = Sshd::start();

@@ -117,6 +117,31 @@ async fn new_keys_in_the_middle_of_a_download_change_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_no_regular_file_any_more_is_not_left_open_on_the_server() {
+    let script = Script {
+        became: Some(0o120_777),
+        ..Script::default()
+    };
+    let open_files = Arc::clone(&script.open_files);
+    let server = ScriptedSftp::start(script);
+    let store = named(scripted(&server));
+    let store = store::open(&store, password("correct horse"), TIMEOUT).await;
+    let mut store = store.expect("a login");
+    store.list().await.unwrap();
+    let error = store.open("a.zip").await.err().unwrap();
+    assert!(error.to_string().contains("a symbolic link"), "{error}");
+    let begin = Instant::now();
+    // Closing comes by itself, behind whatever is asked.
+    loop {
+        store.list().await.unwrap();
+        if open_files.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        assert!(begin.elapsed() < TIMEOUT, "still open");
+    }
+}
+
+#[tokio::test]
 async fn what_the_listing_called_a_regular_file_is_looked_at_again() {
     let sshd = Sshd::start();
     for name in ["link.zip", "fifo.zip", "gone.zip"] {

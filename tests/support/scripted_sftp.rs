@@ -32,6 +32,8 @@ pub enum Reads {
     Empty,
     /// A status that means nothing.
     Failure,
+    /// One byte now and then between these offsets.
+    DribbleIn(u64, u64),
 }
 
 /// What the server is like.
@@ -54,6 +56,12 @@ pub struct Script {
     pub reads: Reads,
     /// What `limits@openssh.com` states as the longest read, and a longer one is refused; None: it has no such extension.
     pub longest_read: Option<u64>,
+    /// What a file has become since it was listed: LSTAT's mode.
+    pub became: Option<u32>,
+    /// A name now and then, and no end.
+    pub lists_for_ever: bool,
+    /// Files that are open, by all clones of this script.
+    pub open_files: Arc<AtomicU64>,
     /// Bytes that the client has asked for, by all clones of this script.
     pub asked: Arc<AtomicU64>,
 }
@@ -71,10 +79,16 @@ impl Default for Script {
             entries: vec![("a.zip".to_owned(), 0o100_644)],
             reads: Reads::Right,
             longest_read: None,
+            became: None,
+            lists_for_ever: false,
+            open_files: Arc::default(),
             asked: Arc::default(),
         }
     }
 }
+
+/// Often enough to pass for alive.
+const NOW_AND_THEN: Duration = Duration::from_millis(100);
 
 /// A running server; it ends when this is dropped.
 pub struct ScriptedSftp {
@@ -87,6 +101,15 @@ pub struct ScriptedSftp {
 }
 
 impl ScriptedSftp {
+    /// The `[stores.office.sftp]` table; its password is in `env:SFTP_PASSWORD`.
+    pub fn toml(&self) -> String {
+        format!(
+            "[stores.office.sftp]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"backup\"\npassword = \"env:SFTP_PASSWORD\"\npath = \"/backups\"\nknown_hosts = \"{}\"\n",
+            self.port,
+            self.known_hosts.display()
+        )
+    }
+
     pub fn start(script: Script) -> Self {
         Self::with_key("ed25519", script)
     }
@@ -330,7 +353,9 @@ impl russh_sftp::server::Handler for Files {
     }
 
     async fn readdir(&mut self, id: u32, _: String) -> Result<Name, StatusReply> {
-        if std::mem::replace(&mut self.listed, true) {
+        if self.script.lists_for_ever {
+            tokio::time::sleep(NOW_AND_THEN).await;
+        } else if std::mem::replace(&mut self.listed, true) {
             return Err(refused(StatusCode::Eof));
         }
         let entries = self.script.entries.iter();
@@ -347,7 +372,7 @@ impl russh_sftp::server::Handler for Files {
         let (_, mode) = entry.ok_or(refused(StatusCode::NoSuchFile))?;
         Ok(Attrs {
             id,
-            attrs: self.attributes(*mode),
+            attrs: self.attributes(self.script.became.unwrap_or(*mode)),
         })
     }
 
@@ -358,6 +383,7 @@ impl russh_sftp::server::Handler for Files {
         _: OpenFlags,
         _: FileAttributes,
     ) -> Result<Handle, StatusReply> {
+        self.script.open_files.fetch_add(1, Ordering::Relaxed);
         Ok(Handle {
             id,
             handle: "f".to_owned(),
@@ -371,7 +397,10 @@ impl russh_sftp::server::Handler for Files {
         })
     }
 
-    async fn close(&mut self, id: u32, _: String) -> Result<Status, StatusReply> {
+    async fn close(&mut self, id: u32, handle: String) -> Result<Status, StatusReply> {
+        if handle == "f" {
+            self.script.open_files.fetch_sub(1, Ordering::Relaxed);
+        }
         Ok(Status {
             id,
             status_code: StatusCode::Ok,
@@ -402,7 +431,11 @@ impl russh_sftp::server::Handler for Files {
         let asked = rest.len().min(len as usize);
         let mut data = rest[..asked].to_vec();
         match self.script.reads {
-            Reads::Right => {}
+            Reads::DribbleIn(from, end) if (from..end).contains(&offset) => {
+                tokio::time::sleep(NOW_AND_THEN).await;
+                data.truncate(1);
+            }
+            Reads::Right | Reads::DribbleIn(..) => {}
             Reads::Short(most) => data.truncate(most as usize),
             Reads::Long => data.resize(len as usize + 1, b'x'),
             Reads::Empty => {

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -81,6 +81,7 @@ struct Link {
     direct: bool,
     faults: Mutex<VecDeque<Fault>>,
     open: Mutex<Vec<TcpStream>>,
+    stalled: Arc<AtomicBool>,
     /// The generation of the listener; a thread of an older one stops.
     listening: Mutex<Option<u64>>,
 }
@@ -112,6 +113,7 @@ impl Sshd {
             faults: Mutex::default(),
             open: Mutex::default(),
             listening: Mutex::new(Some(0)),
+            stalled: Arc::default(),
         });
         listen(listener, Arc::clone(&link), 0);
         Self {
@@ -160,6 +162,11 @@ impl Sshd {
     /// The next connection that has no fault yet suffers this one; those after it none.
     pub fn next_connection(&self, fault: Fault) {
         locked(&self.link.faults).push_back(fault);
+    }
+
+    /// Whether a connection has come to the place where its fault lets nothing arrive any more.
+    pub fn is_stalled(&self) -> bool {
+        self.link.stalled.load(Ordering::Relaxed)
     }
 
     /// Cuts every connection that is open now; new ones are accepted.
@@ -285,14 +292,20 @@ fn serve(client: TcpStream, link: &Link, fault: Option<Fault>) {
         let _ = std::io::copy(&mut from_client, &mut to_server);
         let _ = to_server.shutdown(Shutdown::Write);
     });
+    let stalled = Arc::clone(&link.stalled);
     thread::spawn(move || {
-        deliver(ours, client, fault);
+        deliver(ours, client, fault, &stalled);
         let _ = child.wait();
     });
 }
 
 /// Moves the server's bytes to the client until one of them ends or the fault strikes.
-fn deliver(mut server: UnixStream, mut client: TcpStream, fault: Option<Fault>) {
+fn deliver(
+    mut server: UnixStream,
+    mut client: TcpStream,
+    fault: Option<Fault>,
+    stalled: &AtomicBool,
+) {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = match fault {
         Some(Fault::CutAfter(bytes) | Fault::StallAfter(bytes)) => bytes,
@@ -310,6 +323,7 @@ fn deliver(mut server: UnixStream, mut client: TcpStream, fault: Option<Fault>) 
         }
     }
     if left == 0 && matches!(fault, Some(Fault::StallAfter(_))) {
+        stalled.store(true, Ordering::Relaxed);
         // Whoever tires of it closes the connection; then the other thread ends as well.
         while server.read(&mut buffer).is_ok_and(|read| read > 0) {}
     }

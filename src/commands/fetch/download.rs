@@ -12,18 +12,24 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::feed::{Block, Fed, Feed, Piece};
 use super::keeper::Keeper;
-use super::{Chosen, Fetched, connect, open, patiently, rate, unchanged};
+use super::part::{COMPARED, Origin, Part, Prefix};
+use super::{Chosen, Fetched, connect, forget_part, open, patiently, rate, unchanged};
 use crate::commands::Job;
-use crate::config::format_bytes;
 use crate::escape::shown;
 use crate::network::Patience;
-use crate::store::{Listed, Store, StoreError};
-use crate::verdict::{Explain, Failed, Outcome, Verdict};
+use crate::store::{self, Listed, Store, StoreError};
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 const BLOCK: usize = 256 << 10;
 
 /// Buffers that come back: as many as can be under way to those who keep and unpack.
 const MOST_LENT: usize = 20;
+
+/// Bytes a second that an attempt must have brought, or it counts against `attempts` like one that brought none: a server that
+/// dribbles is not asked for ever.
+const SLOWEST: u128 = 1024;
+
+const LEAST_COMPARED: usize = COMPARED / 64;
 
 /// An archive whose dump turns out to be broken is still fetched to its end if no more than this is left of it.
 const NOT_WORTH_STOPPING: u64 = 16 << 20;
@@ -36,34 +42,55 @@ pub async fn download(chosen: Chosen, job: &Job<'_>) -> Outcome<Fetched> {
 
 /// As [`download`], and whoever unpacks gets the bytes as they come. None: unpacking has failed, so the rest was not fetched.
 pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<Option<Fetched>> {
+    let origin = Origin::of(&chosen);
+    let prefix = proven(&origin, job).await?;
+    let resumed = prefix.as_ref().map(Resumed::behind);
+    let keeper = Keeper::start(&origin, prefix, job)?;
     let Chosen { store, archive, .. } = chosen;
     let mut transfer = Transfer {
-        span: 0..archive.bytes,
-        keeper: Some(Keeper::start(&archive, job)?),
+        keeper: Some(keeper),
         feed,
-        given_up: false,
-        lent: VecDeque::new(),
-        archive,
+        origin: Some(origin),
+        resumed,
+        ..Transfer::of(0..archive.bytes, archive)
     };
-    transfer.complete(store, job).await?;
-    match transfer.keeper.take() {
-        Some(keeper) if transfer.span.is_empty() => {
-            Ok(Some(keeper.keep(&transfer.archive, job).await?))
+    let done = transfer.complete(store, job).await;
+    let is_whole = transfer.span.is_empty();
+    match (done, transfer.keeper.take()) {
+        (Ok(()), Some(keeper)) if is_whole => keeper.keep(&transfer.archive, job).await.map(Some),
+        (Err(failed), Some(keeper)) if failed.verdict == Verdict::Network => {
+            keeper.leave(job).await;
+            Err(failed)
         }
-        _ => Ok(None),
+        (done, keeper) => {
+            if let Some(keeper) = keeper {
+                keeper.give_up(job).await;
+            }
+            done.map(|()| None)
+        }
     }
+}
+
+/// What an earlier run has left of this archive, hashed again.
+async fn proven(origin: &Origin, job: &Job<'_>) -> Outcome<Option<Prefix>> {
+    let (part, origin, stop) = (Part::of(job), origin.clone(), job.run.stop.clone());
+    job.run
+        .progress
+        .note("looking for what an earlier run has fetched");
+    let hashed = tokio::task::spawn_blocking(move || part.proven(&origin, || stop.is_cancelled()));
+    hashed
+        .await
+        .judge(Verdict::Bug, "read what an earlier run has left")?
 }
 
 /// Fetches only what unpacking reads, and keeps nothing. False: unpacking has failed, so the rest was not fetched.
 pub async fn pass_on(chosen: Chosen, feed: Feed, job: &Job<'_>) -> Outcome<bool> {
+    let span = feed.span();
+    forget_part(job);
     let Chosen { store, archive, .. } = chosen;
     let mut transfer = Transfer {
-        span: feed.span(),
-        keeper: None,
         feed: Some(feed),
-        given_up: false,
-        lent: VecDeque::new(),
-        archive,
+        ..Transfer::of(span, archive)
     };
     transfer.complete(store, job).await?;
     Ok(!transfer.given_up)
@@ -78,11 +105,51 @@ struct Transfer {
     feed: Option<Feed>,
     /// Whoever unpacks has failed.
     given_up: bool,
-    /// Blocks that were handed on, oldest first: their buffers come back.
+    /// Blocks that were handed on, oldest first: their buffers come back. The last [`COMPARED`] bytes are always here.
     lent: VecDeque<Block>,
+    /// Where it is kept.
+    origin: Option<Origin>,
+    /// Here from an earlier run, and not yet compared with what the store has.
+    resumed: Option<Resumed>,
+    /// So many bytes are compared before the download goes on.
+    compared: usize,
+    /// Bytes that did not come over the network.
+    were_here: u64,
+}
+
+/// What a download needs to know of a prefix that is on the disk.
+struct Resumed {
+    bytes: u64,
+    sha256: String,
+    tail: Vec<u8>,
+}
+
+impl Resumed {
+    fn behind(prefix: &Prefix) -> Self {
+        Self {
+            bytes: prefix.bytes,
+            sha256: prefix.sha256.clone(),
+            tail: prefix.tail.clone(),
+        }
+    }
 }
 
 impl Transfer {
+    fn of(span: Range<u64>, archive: Listed) -> Self {
+        Self {
+            archive,
+            span,
+            keeper: None,
+            feed: None,
+            given_up: false,
+            lent: VecDeque::new(),
+            origin: None,
+            resumed: None,
+            compared: COMPARED,
+            were_here: 0,
+        }
+    }
+
     /// Goes on over as many connections as it takes, as long as bytes come.
     async fn complete(&mut self, mut store: Box<dyn Store>, job: &Job<'_>) -> Outcome<()> {
         let start = self.span.start;
@@ -93,24 +160,26 @@ impl Transfer {
             format!("download `{}`", shown(&self.archive.name)),
         );
         loop {
-            let before = self.span.start;
+            let (before, begun) = (self.span.start, Instant::now());
             let Err(failed) = self.copy(&mut *store, job).await else {
                 break;
             };
-            if self.span.start > before {
+            let came = self.span.start.saturating_sub(before);
+            let is_alive = u128::from(came) * 1000 >= begun.elapsed().as_millis() * SLOWEST;
+            if came > 0 && is_alive || self.compares_less() {
                 patience.refill();
             }
             patience.wait_after(failed.context(&what), &job.run).await?;
             job.run.notes.warn(format!(
-                "the download was cut at {} and resumed",
-                format_bytes(self.span.start)
+                "the download was cut and resumed at {} of {} bytes",
+                self.span.start, self.archive.bytes
             ));
             store = patiently(job, async || connect(job).await)
                 .await
                 .context(&what)?;
         }
         store.close().await;
-        let came = self.span.start - start;
+        let came = self.span.start - start - self.were_here;
         job.run.notes.bytes(came);
         job.run.notes.message(rate(came, clock.elapsed()));
         // Its end tells whoever unpacks that this was all.
@@ -122,9 +191,7 @@ impl Transfer {
     async fn copy(&mut self, store: &mut dyn Store, job: &Job<'_>) -> Outcome<()> {
         let mut opened = open(store, &self.archive).await?;
         unchanged(&self.archive, &opened)?;
-        let sought = opened.file.seek(SeekFrom::Start(self.span.start)).await;
-        sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
-        opened.file.straight_to(self.span.end);
+        self.go_on(&mut *opened.file, job).await?;
         while !self.is_over() {
             let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
             let mut buffer = self.buffer();
@@ -151,13 +218,119 @@ impl Transfer {
         unchanged(&self.archive, &open(store, &self.archive).await?)
     }
 
+    /// Leaves `file` at the next byte to come. What came before it is read again and compared: an archive can be replaced by
+    /// one of the same size and time.
+    async fn go_on(&mut self, file: &mut dyn store::File, job: &Job<'_>) -> Outcome<()> {
+        let (at, came) = match &self.resumed {
+            Some(resumed) => (resumed.bytes, resumed.tail.clone()),
+            None => (self.span.start, self.tail()),
+        };
+        let came = &came[came.len().saturating_sub(self.compared)..];
+        let is_same = is_same(file, at, came, self.span.end).await?;
+        match self.resumed.take() {
+            Some(resumed) if is_same => self.replay(resumed, job).await,
+            Some(_) => {
+                self.start_over(job).await?;
+                seek(file, 0, self.span.end).await
+            }
+            None if is_same => Ok(()),
+            None => Err(Failed::new(
+                Verdict::Stale,
+                format!(
+                    "go on at {at} of {} bytes: the store has other bytes before that than it had",
+                    self.archive.bytes
+                ),
+            )
+            .hint("it was replaced meanwhile: let the upload end before this job starts, or lengthen `settle`")),
+        }
+    }
+
+    /// The last bytes that came, up to [`COMPARED`].
+    fn tail(&self) -> Vec<u8> {
+        let mut tail = Vec::new();
+        let came = self.lent.iter().map(|block| block.len()).sum::<usize>();
+        let mut skipped = came.saturating_sub(COMPARED);
+        for block in &self.lent {
+            tail.extend_from_slice(block.get(skipped..).unwrap_or_default());
+            skipped = skipped.saturating_sub(block.len());
+        }
+        tail
+    }
+
+    /// A connection that doesn't last for the comparison must not keep the download from ever getting on: the next one compares
+    /// less, down to [`LEAST_COMPARED`].
+    fn compares_less(&mut self) -> bool {
+        let has_come = self.resumed.is_some() || !self.lent.is_empty();
+        let is_less = has_come && self.compared > LEAST_COMPARED;
+        if is_less {
+            self.compared /= 4;
+        }
+        is_less
+    }
+
+    /// The archive is not what an earlier run saw of it.
+    async fn start_over(&mut self, job: &Job<'_>) -> Outcome<()> {
+        job.run.notes.warn(
+            "what an earlier run has fetched is not the start of this archive: it is fetched anew",
+        );
+        if let (Some(keeper), Some(origin)) = (self.keeper.take(), &self.origin) {
+            keeper.give_up(job).await;
+            self.keeper = Some(Keeper::start(origin, None, job)?);
+        }
+        Ok(())
+    }
+
+    /// What is on the disk goes to whoever unpacks, as if it came now.
+    async fn replay(&mut self, resumed: Resumed, job: &Job<'_>) -> Outcome<()> {
+        job.run.notes.warn(format!(
+            "the download of an earlier run was resumed at {} of {} bytes",
+            resumed.bytes, self.archive.bytes
+        ));
+        let part = Part::of(job).path;
+        let read = format!("read {}", part.display());
+        let mut file = tokio::fs::File::open(&part)
+            .await
+            .judge(Verdict::Local, &read)?;
+        let mut hash = Sha256::new();
+        while self.feed.is_some() && self.span.start < resumed.bytes {
+            let left = usize::try_from(resumed.bytes - self.span.start).unwrap_or(BLOCK);
+            let mut block = vec![0; left.min(BLOCK)];
+            file.read_exact(&mut block)
+                .await
+                .judge(Verdict::Local, &read)?;
+            hash.update(&block);
+            let length = block.len();
+            self.offer(&Block::new(Piece::new(block, length))).await;
+            self.span.start += length as u64;
+        }
+        if self.span.start == resumed.bytes && hex(&hash.finalize()) != resumed.sha256 {
+            return Err(Failed::new(
+                Verdict::Local,
+                format!("{read}: it is not what was read there a moment ago"),
+            )
+            .hint("look at the disk under `state_dir`, and at the kernel's log"));
+        }
+        self.span.start = resumed.bytes;
+        self.were_here = resumed.bytes;
+        job.run.progress.advance(resumed.bytes);
+        let length = resumed.tail.len();
+        self.lent = VecDeque::from([Block::new(Piece::new(resumed.tail, length))]);
+        Ok(())
+    }
+
+    /// Whether the oldest block is not needed for a comparison any more.
+    fn is_spare(&self) -> bool {
+        let newer = self.lent.iter().skip(1).map(|block| block.len());
+        newer.sum::<usize>() >= COMPARED
+    }
+
     /// The oldest one that nobody has any more, or a new one.
     fn buffer(&mut self) -> Vec<u8> {
-        while self.lent.len() > MOST_LENT {
+        while self.lent.len() > MOST_LENT && self.is_spare() {
             self.lent.pop_front();
         }
         let is_free = |block: &mut Block| Block::get_mut(block).is_some();
-        if self.lent.front_mut().is_some_and(is_free) {
+        if self.is_spare() && self.lent.front_mut().is_some_and(is_free) {
             let oldest = self.lent.pop_front().and_then(Block::into_inner);
             return oldest.map_or_else(|| vec![0; BLOCK], Piece::into_buffer);
         }
@@ -171,20 +344,41 @@ impl Transfer {
         left == 0 || !is_wanted
     }
 
-    async fn hand_on(&mut self, block: Block) -> Outcome<()> {
+    /// To whoever unpacks.
+    async fn offer(&mut self, block: &Block) {
         if let Some(feed) = &self.feed {
-            let fed = feed.take(self.span.start, &block).await;
+            let fed = feed.take(self.span.start, block).await;
             if fed != Fed::Taken {
                 self.given_up = fed == Fed::GivenUp;
                 self.feed = None;
             }
         }
+    }
+
+    async fn hand_on(&mut self, block: Block) -> Outcome<()> {
+        self.offer(&block).await;
         if let Some(keeper) = &mut self.keeper {
             keeper.take(&block).await?;
         }
         self.span.start += block.len() as u64;
         Ok(())
     }
+}
+
+/// Whether `file` has these bytes before the offset `at`; then it stands there.
+async fn is_same(file: &mut dyn store::File, at: u64, came: &[u8], end: u64) -> Outcome<bool> {
+    seek(file, at - came.len() as u64, end).await?;
+    let mut now = vec![0; came.len()];
+    let read = file.read_exact(&mut now).await;
+    read.map_err(|error| Failed::from(StoreError::of_read(error)))?;
+    Ok(now == came)
+}
+
+async fn seek(file: &mut dyn store::File, to: u64, end: u64) -> Outcome<()> {
+    let sought = file.seek(SeekFrom::Start(to)).await;
+    sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
+    file.straight_to(end);
+    Ok(())
 }
 
 /// SHA-256 of a file, lower-case hex.

@@ -1,18 +1,22 @@
 //! The downloaded archive on disk: written and hashed on a thread of its own, kept only when it is whole.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::download::hex;
 use super::feed::Block;
 use super::kept::facts_path;
+use super::part::{Origin, Part, Prefix};
 use super::{Fetched, facts_of};
 use crate::commands::Job;
 use crate::durable;
@@ -24,16 +28,24 @@ use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 /// Bytes after which the system is asked to begin with writing them to the disk.
 const WRITTEN_AT_ONCE: u64 = 8 << 20;
+/// Bytes after which it is noted how much is proven: what a run that is killed loses at most, beside what it is syncing.
+const NOTED_AT_ONCE: u64 = 32 << 20;
 /// Blocks that wait to be written at most.
 const BLOCKS: usize = 8;
+/// How long a run that is stopped waits for the last blocks to be written. A note that comes later is written by nobody.
+const LAST_BLOCKS: Duration = Duration::from_secs(3);
 
 /// The file that a download grows in, under a name that nobody takes for an archive.
 #[derive(Debug)]
 pub struct Keeper {
     directory: PathBuf,
-    part: PathBuf,
+    part: Part,
+    origin: Origin,
     sender: mpsc::Sender<Block>,
-    work: JoinHandle<Outcome<Written>>,
+    /// None once its failure was told.
+    work: Option<JoinHandle<Outcome<Written>>>,
+    /// The last field: what is dropped before lets the writer end.
+    _ended: Ended,
 }
 
 /// Everything that was sent, on the disk.
@@ -43,27 +55,39 @@ struct Written {
     sha256: String,
 }
 
+/// Dropped, it waits for the writer, which may have a note to write: whoever cleans up comes after it.
+#[derive(Debug)]
+struct Ended(Receiver<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nothing is ever sent: the other end goes with the writer.
+        let _ = self.0.recv_timeout(LAST_BLOCKS);
+    }
+}
+
 impl Keeper {
-    /// Lists the file in the journal, creates it, and waits for blocks.
-    pub fn start(archive: &Listed, job: &Job<'_>) -> Outcome<Self> {
+    /// Lists the file in the journal, creates it or goes on behind `prefix`, and waits for blocks.
+    pub fn start(origin: &Origin, prefix: Option<Prefix>, job: &Job<'_>) -> Outcome<Self> {
         let directory = state_dir::archives(job.state_dir(), &job.restore.name);
         durable::create_private_dir(&directory)
             .judge(Verdict::Local, format!("create {}", directory.display()))?;
-        let part = directory.join(format!("{}.part", job.run.id));
+        let part = Part::of(job);
         job.run
             .journal
-            .will_create(Created::File(part.clone()))
+            .will_create(Created::Part(part.path.clone()))
             .judge(Verdict::Local, "write the journal")?;
-        let file = durable::create_private(&part)
-            .judge(Verdict::Local, format!("create {}", part.display()))?;
+        let writing = Writing::start(&part, origin, prefix)?;
         let (sender, blocks) = mpsc::channel(BLOCKS);
-        let (path, whole) = (part.clone(), archive.bytes);
-        let work = tokio::task::spawn_blocking(move || write(file, &path, blocks, whole));
+        let (ending, ended) = channel();
+        let work = tokio::task::spawn_blocking(move || writing.all(blocks, ending));
         Ok(Self {
             directory,
             part,
+            origin: origin.clone(),
             sender,
-            work,
+            work: Some(work),
+            _ended: Ended(ended),
         })
     }
 
@@ -72,18 +96,29 @@ impl Keeper {
         if self.sender.send(Block::clone(block)).await.is_ok() {
             return Ok(());
         }
-        let ended = (&mut self.work)
-            .await
-            .judge(Verdict::Bug, "write the archive")?;
-        Err(ended
-            .err()
-            .unwrap_or_else(|| Failed::new(Verdict::Bug, "the archive's writer ended early")))
+        let early = || Failed::new(Verdict::Bug, "the archive's writer ended early");
+        let work = self.work.take().ok_or_else(early)?;
+        let ended = work.await.judge(Verdict::Bug, "write the archive")?;
+        Err(ended.err().unwrap_or_else(early))
     }
 
     /// Makes the finished download an archive of ours: named by time and content, with its facts beside it.
     pub async fn keep(self, archive: &Listed, job: &Job<'_>) -> Outcome<Fetched> {
-        drop(self.sender);
-        let written = self.work.await.judge(Verdict::Bug, "write the archive")??;
+        let part = self.part.clone();
+        let kept = self.finish(archive, job).await;
+        // Also where it was kept: the note beside it goes.
+        let forgotten = part.forget();
+        let kept = kept?;
+        forgotten?;
+        job.run
+            .journal
+            .forget(&Created::Part(part.path))
+            .judge(Verdict::Local, "write the journal")?;
+        Ok(kept)
+    }
+
+    async fn finish(mut self, archive: &Listed, job: &Job<'_>) -> Outcome<Fetched> {
+        let written = self.written().await?;
         if written.bytes != archive.bytes {
             return Err(Failed::new(
                 Verdict::Bug,
@@ -94,45 +129,158 @@ impl Keeper {
             ));
         }
         let facts = facts_of(archive, Some(written.sha256));
-        let path = publish(&self.directory, &self.part, &facts, archive)?;
-        job.run
-            .journal
-            .forget(&Created::File(self.part))
-            .judge(Verdict::Local, "write the journal")?;
+        let path = publish(&self.directory, &self.part.path, &facts, archive)?;
         job.run.notes.archive(facts.clone());
         Ok(Fetched { path, facts })
     }
-}
 
-/// Takes blocks until the sender is dropped. What was written is proven: it came in order, and the hash goes with it.
-fn write(
-    mut file: File,
-    part: &Path,
-    mut blocks: mpsc::Receiver<Block>,
-    whole: u64,
-) -> Outcome<Written> {
-    let (mut hash, mut bytes, mut begun) = (Sha256::new(), 0, 0);
-    while let Some(block) = blocks.blocking_recv() {
-        file.write_all(&block)
-            .judge(Verdict::Local, format!("write {}", part.display()))?;
-        hash.update(&block[..]);
-        bytes += block.len() as u64;
-        if bytes - begun >= WRITTEN_AT_ONCE {
-            begin_writing(&file, begun..bytes);
-            begun = bytes;
+    /// Waits until everything that was sent is written.
+    async fn written(&mut self) -> Outcome<Written> {
+        // Closed: no more will be sent.
+        self.sender = mpsc::channel(1).0;
+        let early = || Failed::new(Verdict::Bug, "the archive's writer ended early");
+        let work = self.work.take().ok_or_else(early)?;
+        work.await.judge(Verdict::Bug, "write the archive")?
+    }
+
+    /// The link is lost: what has come stays for the next run.
+    pub async fn leave(mut self, job: &Job<'_>) {
+        let left = self.written().await.and_then(|written| {
+            // One that is not whole has its note from the writer.
+            if written.bytes < self.origin.bytes {
+                return Ok(());
+            }
+            let noted = self.part.note(&self.origin, written.bytes, written.sha256);
+            noted.judge(Verdict::Local, "note what has come")
+        });
+        if let Err(failed) = left {
+            job.run.notes.warn(failed.message());
         }
     }
-    // One that has failed or was stopped is removed, and nobody waits for it.
-    if bytes == whole {
-        file.sync_all().judge(
-            Verdict::Local,
-            format!("write {} to the disk", part.display()),
-        )?;
+
+    /// Nobody can go on with it.
+    pub async fn give_up(mut self, job: &Job<'_>) {
+        // Why it was given up is told by whoever gives up.
+        let _ = self.written().await;
+        if let Err(failed) = self.part.forget() {
+            job.run.notes.warn(failed.message());
+        }
     }
-    Ok(Written {
-        bytes,
-        sha256: hex(&hash.finalize()),
-    })
+}
+
+/// The writer's side.
+struct Writing {
+    file: File,
+    part: Part,
+    origin: Origin,
+    hash: Sha256,
+    bytes: u64,
+    /// Up to here it is noted what came, or will be in a moment.
+    noted: u64,
+    noting: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Writing {
+    fn start(part: &Part, origin: &Origin, prefix: Option<Prefix>) -> Outcome<Self> {
+        let what = || format!("create {}", part.path.display());
+        let (file, hash, bytes) = if let Some(prefix) = prefix {
+            let mut file = prefix.file;
+            // What lies behind it came, but was not noted.
+            file.set_len(prefix.bytes)
+                .and_then(|()| file.seek(SeekFrom::Start(prefix.bytes)))
+                .judge(Verdict::Local, what())?;
+            (file, prefix.hash, prefix.bytes)
+        } else {
+            part.forget()?;
+            let file = durable::create_private(&part.path).judge(Verdict::Local, what())?;
+            (file, Sha256::new(), 0)
+        };
+        Ok(Self {
+            file,
+            part: part.clone(),
+            origin: origin.clone(),
+            hash,
+            bytes,
+            noted: bytes,
+            noting: None,
+        })
+    }
+
+    /// Takes blocks until the sender is dropped. What was written is proven: it came in order, and the hash goes with it.
+    fn all(mut self, blocks: mpsc::Receiver<Block>, ending: Sender<()>) -> Outcome<Written> {
+        let taken = self.take(blocks);
+        // Whatever came of it: after this nobody writes a note any more.
+        let noted = self.settle();
+        let ended = taken.and(noted).and_then(|()| self.end());
+        drop(ending);
+        ended
+    }
+
+    fn take(&mut self, mut blocks: mpsc::Receiver<Block>) -> Outcome<()> {
+        let mut begun = self.bytes;
+        while let Some(block) = blocks.blocking_recv() {
+            self.file
+                .write_all(&block)
+                .judge(Verdict::Local, self.what())?;
+            self.hash.update(&block[..]);
+            self.bytes += block.len() as u64;
+            if self.bytes - begun >= WRITTEN_AT_ONCE {
+                begin_writing(&self.file, begun..self.bytes);
+                begun = self.bytes;
+            }
+            if self.bytes - self.noted >= NOTED_AT_ONCE {
+                self.begin_noting()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn what(&self) -> String {
+        format!("write {}", self.part.path.display())
+    }
+
+    /// Beside the writing, and not before the last time is over: the link doesn't wait for the disk.
+    fn begin_noting(&mut self) -> Outcome<()> {
+        if self.noting.as_ref().is_some_and(|work| !work.is_finished()) {
+            return Ok(());
+        }
+        self.settle()?;
+        let file = self.file.try_clone().judge(Verdict::Local, self.what())?;
+        let (part, origin) = (self.part.clone(), self.origin.clone());
+        let (bytes, sha256) = (self.bytes, hex(&self.hash.clone().finalize()));
+        self.noted = bytes;
+        self.noting = Some(tokio::task::spawn_blocking(move || {
+            file.sync_data()?;
+            part.note(&origin, bytes, sha256)
+        }));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Outcome<()> {
+        let Some(work) = self.noting.take() else {
+            return Ok(());
+        };
+        let noted = Handle::current().block_on(work);
+        noted
+            .judge(Verdict::Bug, self.what())?
+            .judge(Verdict::Local, format!("{} to the disk", self.what()))
+    }
+
+    fn end(self) -> Outcome<Written> {
+        let what = format!("{} to the disk", self.what());
+        let sha256 = hex(&self.hash.finalize());
+        if self.bytes == self.origin.bytes {
+            self.file.sync_all().judge(Verdict::Local, what)?;
+        } else if self.bytes > 0 {
+            // Not synced: should the power go as well, the hash will not fit and the next run starts anew.
+            let noted = self.part.note(&self.origin, self.bytes, sha256.clone());
+            noted.judge(Verdict::Local, what)?;
+        }
+        Ok(Written {
+            bytes: self.bytes,
+            sha256,
+        })
+    }
 }
 
 /// Lets the disk work while more comes, so that little is left for the end. Linux starts to write what it is told is not needed,

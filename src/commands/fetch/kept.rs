@@ -62,6 +62,7 @@ fn kept(directory: &Path) -> Outcome<Vec<PathBuf>> {
 
 /// Keeps the newest so many fetched archives, and in any case the one at hand, where there is one. What can't be removed stands in nobody's way.
 pub fn prune(job: &Job<'_>, keep: usize, at_hand: Option<&Path>) {
+    super::forget_part(job);
     if let Err(failed) = remove_old(job, keep, at_hand) {
         let told = format!("remove old archives: {}", failed.message());
         job.run.notes.warn(told);

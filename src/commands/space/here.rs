@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Part, listed};
-use crate::commands::Job;
+use crate::commands::{Job, fetch};
 use crate::config::format_bytes;
 use crate::durable::{self, FileSystem};
 use crate::state_dir;
@@ -74,6 +74,15 @@ impl Here {
                     parts: vec![part],
                     ..disk
                 }),
+            }
+        }
+        // What an unfinished download takes counts as free: it is gone on with, or goes.
+        let unfinished = fetch::Part::of(job).bytes();
+        if unfinished > 0 {
+            let device = Disk::of(&archives)?.state.device;
+            let its = disks.iter_mut().find(|disk| disk.state.device == device);
+            if let Some(disk) = its {
+                disk.state.free_bytes = disk.state.free_bytes.saturating_add(unfinished);
             }
         }
         Ok(Self {

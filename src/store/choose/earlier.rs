@@ -152,6 +152,33 @@ impl Earlier {
     }
 }
 
+/// Of the reports that began before `before`, newest first, those that no later run asks for: none of the `newest` ones, none
+/// since the last good archive, and none that has a say in whether an archive is rejected.
+#[must_use]
+pub fn superfluous(history: &[Record], before: Timestamp, newest: usize) -> Vec<&Record> {
+    let last_good = Earlier::from_history(history).last_good;
+    let is_older = |record: &Record| {
+        record.started < before
+            && last_good
+                .as_ref()
+                .is_none_or(|(_, at)| record.started < *at)
+    };
+    let is_undo = |record: &Record| took_back(record) || undo_step(record).is_some();
+    let judged: Vec<&ArchiveFacts> = history
+        .iter()
+        .filter(|record| is_undo(record))
+        .filter_map(|record| record.archive.as_ref())
+        .collect();
+    let has_a_say = |record: &Record| {
+        let archive = record.archive.as_ref();
+        is_undo(record)
+            || archive.is_some_and(|archive| judged.iter().any(|other| same(archive, other)))
+    };
+    let old = history.iter().skip(newest);
+    old.filter(|record| is_older(record) && !has_a_say(record))
+        .collect()
+}
+
 fn undo_step(record: &Record) -> Option<&StepRecord> {
     record.steps.iter().find(|step| step.step == Step::Undo)
 }

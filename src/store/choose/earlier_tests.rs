@@ -111,3 +111,61 @@ fn what_another_job_did_to_the_database_counts_from_then_on() {
     assert!(is_live(1, "done", &["restore done", "swap done"]));
     assert!(is_live(1, "unfinished", &["swap"]));
 }
+
+/// What is superfluous of the reports before minute 50 besides the two newest ones, by the minute.
+fn superfluous_minutes(newest_first: &[Record]) -> Vec<String> {
+    let before = "2026-11-21T02:50:00Z".parse().expect("a time");
+    let old = superfluous(newest_first, before, 2);
+    old.iter()
+        .map(|record| record.run[11..13].to_owned())
+        .collect()
+}
+
+#[test]
+fn old_reports_go_but_none_since_the_last_good_archive() {
+    let failed = |minute| record(minute, "failed", &["restore failed"], Some("b.zip"));
+    let good = |minute, name| record(minute, "done", &["restore done", "swap done"], Some(name));
+    let all = [
+        failed(55),
+        failed(54),
+        failed(53),
+        failed(40),
+        good(30, "c.zip"),
+        failed(20),
+        good(10, "d.zip"),
+    ];
+    assert_eq!(superfluous_minutes(&all), ["20", "10"]);
+    assert!(superfluous_minutes(&all[..5]).is_empty());
+    // Without any good one there is nothing to hold on to.
+    assert_eq!(superfluous_minutes(&all[..4]), ["40"]);
+}
+
+#[test]
+fn reports_that_reject_an_archive_or_take_that_back_stay() {
+    let good = |minute| {
+        record(
+            minute,
+            "done",
+            &["restore done", "swap done"],
+            Some("c.zip"),
+        )
+    };
+    let undone = record(20, "done", &["undo done"], Some(ARCHIVE));
+    let all = [
+        good(45),
+        good(44),
+        good(43),
+        restored(30),
+        undone,
+        restored(10),
+    ];
+    assert!(superfluous_minutes(&all).is_empty() || superfluous_minutes(&all) == ["43"]);
+    let kept: Vec<Record> = all
+        .iter()
+        .filter(|record| !superfluous_minutes(&all).contains(&record.run[11..13].to_owned()))
+        .cloned()
+        .collect();
+    let rejected = |history: &[Record]| Earlier::from_history(history).rejected_on(&listed());
+    assert_eq!(rejected(&kept), rejected(&all));
+    assert_eq!(rejected(&kept[..2]), None);
+}
