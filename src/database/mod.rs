@@ -2,6 +2,7 @@
 
 pub mod after_load;
 pub mod analyze;
+mod blockers;
 pub mod catalog;
 pub mod checks;
 pub mod connection;
