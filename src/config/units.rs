@@ -227,7 +227,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_duration_is_the_sum_of_its_parts(parts in proptest::collection::vec((0..10_000_u64, 0..MILLIS_PER.len()), 1..5)) {
-            let text: String = parts.iter().map(|(n, unit)| format!("{n}{} ", MILLIS_PER[*unit].0)).collect();
+            let words = parts.iter().map(|(n, unit)| format!("{n}{}", MILLIS_PER[*unit].0));
+            let text = words.collect::<Vec<_>>().join(" ");
             let millis = parts.iter().map(|(n, unit)| n * MILLIS_PER[*unit].1).sum();
             proptest::prop_assert_eq!(parse_duration(&text), Some(Duration::from_millis(millis)));
         }

@@ -574,7 +574,7 @@ fn a_mild_text_inside_another_one_makes_that_one_no_milder() {
             ),
             format!("pg_restore: warning: table \"{mild}\" is missing"),
             format!("pg_restore: error: {mild}"),
-            format!("{mild}"),
+            mild.to_owned(),
         ] {
             assert_eq!(class(&text).0, Level::Fatal, "{text}");
         }
