@@ -4,13 +4,14 @@ CARGO ?= cargo
 # Clippy's limits lie in .ci/clippy.toml.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 
-.PHONY: help build demo test lint bench packages
+.PHONY: help build demo test lint bench fuzz packages
 
 help:
 	@echo 'make demo   see it work: throw-away servers, a restore, an undo, the mail (a minute, after the build)'
 	@echo 'make test   the whole suite, against real servers on loopback'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make bench  measured beside other tools, ten minutes: docs/benchmarks.md; BENCH="--help" says what can be chosen'
+	@echo 'make fuzz   the fuzz targets, ten minutes each, two at a time: about an hour; MINUTES=1 TARGETS="zip_gate dump" JOBS=1'
 	@echo 'make build  the program: target/release/backupctl'
 
 build:
@@ -28,8 +29,13 @@ bench:
 	$(CARGO) build --locked --release --bin backupctl --example bench
 	@$(CARGO) run --locked --quiet --release --example bench -- $(BENCH)
 
+# Needs cargo-fuzz, which it installs, and a C++ compiler; findings are in target/fuzz/artifacts.
+fuzz:
+	@tests/fuzz/run
+
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
 packages:

@@ -3,6 +3,8 @@
 //! One rule for all of them: control characters and characters that can't be seen or turn the reading direction are escaped; quotes,
 //! backslashes and letters of every script stay as they are. It is no quoting for SQL or a shell.
 
+use std::fmt::Write as _;
+
 /// The longest text from outside that a message shows; file names and PostgreSQL's names are shorter.
 const SHOWN_CHARACTERS: usize = 600;
 
@@ -27,6 +29,30 @@ pub fn escaped_but(text: &str, kept: impl Fn(char) -> bool) -> String {
             out.extend(c.escape_debug());
         } else if is_invisible(c) {
             out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The whole text with its lines.
+#[must_use]
+pub fn escaped_lines(text: &str) -> String {
+    escaped_but(text, |c| c == '\n')
+}
+
+/// A JSON document in one line: the same characters as in [`escaped`], in JSON's own way. JSON itself lets most of them stand.
+#[must_use]
+pub fn escaped_json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c.is_control() || is_invisible(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         } else {
             out.push(c);
         }
@@ -89,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn a_json_document_stays_the_same_document() {
+        let text = "a\u{1b}[2J\u{9b}\u{7f}\u{202e}\u{e0041}\n\"ä";
+        let document = serde_json::json!({ "a": text }).to_string();
+        let escaped = escaped_json(&document);
+        assert!(
+            !escaped.contains(|c: char| c.is_control() || is_invisible(c)),
+            "{escaped}"
+        );
+        let again: serde_json::Value = serde_json::from_str(&escaped).expect("JSON");
+        assert_eq!(again["a"], text);
+    }
+
+    #[test]
     fn what_a_server_said_becomes_one_line() {
         assert_eq!(
             said(" a\u{1b}[2Jb\r\nc\n\u{202e} "),
@@ -107,5 +146,19 @@ mod tests {
             QUOTED_CHARACTERS + 3
         );
         assert_eq!(quoted("a"), "`a`");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_goes_in_nothing_unseen_comes_out(text in proptest::prelude::any::<String>()) {
+            let unfit = |c: char| c.is_control() || is_invisible(c);
+            for out in [escaped(&text), shown(&text), said(&text), quoted(&text), escaped_json(&text)] {
+                proptest::prop_assert!(!out.contains(unfit), "{out:?}");
+            }
+            let lines = escaped_lines(&text);
+            proptest::prop_assert!(!lines.contains(|c| c != '\n' && unfit(c)), "{lines:?}");
+            proptest::prop_assert_eq!(escaped(&escaped(&text)), escaped(&text));
+            proptest::prop_assert!(shown(&text).chars().count() <= SHOWN_CHARACTERS * 10 + 1);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The log: one daily rotated file for the machine, one file per run for its mail, and stderr for whoever watches.
 //!
-//! Every sink is scrubbed of the secrets in use. A sink that fails never ends a run.
+//! Every sink is scrubbed of the secrets in use and of control characters. A sink that fails never ends a run.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::Global;
 use crate::config;
 use crate::durable;
+use crate::escape::{escaped_json, escaped_lines};
 use crate::output::{Output, Progress};
 use crate::secret::Scrubber;
 
@@ -62,11 +63,11 @@ pub fn start(
     let json = log.is_some_and(|log| log.json);
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![
         text_layer(
-            Scrubbed::new(Stderr(output.progress.clone()), scrubber),
+            Clean::new(Stderr(output.progress.clone()), scrubber),
             on_stderr,
         ),
         text_layer(
-            Scrubbed::new(RunFile(run_log.clone()), scrubber),
+            Clean::new(RunFile(run_log.clone()), scrubber),
             level.max(LevelFilter::INFO),
         ),
     ];
@@ -75,7 +76,7 @@ pub fn start(
         .map(|(file, keep)| daily(file, keep))
     {
         Some(Ok(appender)) => {
-            let writer = Scrubbed::new(Daily(Arc::new(Mutex::new(appender))), scrubber);
+            let writer = Clean::new(Daily(Arc::new(Mutex::new(appender))), scrubber);
             layers.push(if json {
                 json_layer(writer, level)
             } else {
@@ -98,7 +99,7 @@ fn only_ours(level: LevelFilter) -> tracing_subscriber::filter::Targets {
 }
 
 fn text_layer<W: Write + Clone + Send + Sync + 'static>(
-    writer: Scrubbed<W>,
+    writer: Clean<W>,
     level: LevelFilter,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
     let layer = tracing_subscriber::fmt::layer()
@@ -109,7 +110,7 @@ fn text_layer<W: Write + Clone + Send + Sync + 'static>(
 }
 
 fn json_layer<W: Write + Clone + Send + Sync + 'static>(
-    writer: Scrubbed<W>,
+    writer: Clean<W>,
     level: LevelFilter,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
     let layer = tracing_subscriber::fmt::layer()
@@ -161,14 +162,15 @@ fn keep_old_log(file: &Path) -> io::Result<()> {
     }
 }
 
-/// A sink behind the scrubber. The formatter hands over whole events, so no secret is cut in two.
+/// A sink that no secret and no control character reaches, whatever an event holds. The formatter hands over whole events, so
+/// that no secret is cut in two.
 #[derive(Clone)]
-struct Scrubbed<W> {
+struct Clean<W> {
     inner: W,
     scrubber: Scrubber,
 }
 
-impl<W> Scrubbed<W> {
+impl<W> Clean<W> {
     fn new(inner: W, scrubber: &Scrubber) -> Self {
         Self {
             inner,
@@ -177,11 +179,12 @@ impl<W> Scrubbed<W> {
     }
 }
 
-impl<W: Write> Write for Scrubbed<W> {
+impl<W: Write> Write for Clean<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
+        let event = clean(&self.scrubber.scrub(&text));
         // A log that can't be written (full disk, closed stderr) must neither end the run nor be reported by a print.
-        let _ = self.inner.write_all(self.scrubber.scrub(&text).as_bytes());
+        let _ = self.inner.write_all(event.as_bytes());
         Ok(bytes.len())
     }
 
@@ -190,12 +193,26 @@ impl<W: Write> Write for Scrubbed<W> {
     }
 }
 
-impl<'a, W: Write + Clone + 'a> MakeWriter<'a> for Scrubbed<W> {
+impl<'a, W: Write + Clone + 'a> MakeWriter<'a> for Clean<W> {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+}
+
+/// Events begin with their time, or with a brace, at the start of a line; what is in one can't look like another.
+fn clean(event: &str) -> String {
+    let (event, end) = match event.strip_suffix('\n') {
+        Some(event) => (event, "\n"),
+        None => (event, ""),
+    };
+    let event = if event.starts_with('{') {
+        escaped_json(event)
+    } else {
+        escaped_lines(event).replace('\n', "\n    ")
+    };
+    event + end
 }
 
 #[derive(Clone)]
@@ -246,5 +263,37 @@ impl Write for Daily {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn written(event: &str) -> String {
+        let scrubber = Scrubber::default();
+        scrubber.learn(&Secret::new("canary-0123456789".to_owned()));
+        let mut out = Vec::new();
+        let mut sink = Clean::new(&mut out, &scrubber);
+        assert_eq!(sink.write(event.as_bytes()).expect("written"), event.len());
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn an_event_can_neither_move_the_cursor_nor_look_like_two() {
+        assert_eq!(
+            written(
+                "2026 ERROR a\u{1b}[2J\r\u{9b}b\n2026 INFO forged name=\u{202e}x canary-0123456789\n"
+            ),
+            "2026 ERROR a\\u{1b}[2J\\r\\u{9b}b\n    2026 INFO forged name=\\u{202e}x <secret>\n"
+        );
+    }
+
+    #[test]
+    fn an_event_as_json_stays_json_and_one_line() {
+        let event = serde_json::json!({ "a": "\u{1b}\n\u{9b}\u{202e}" });
+        let line = written(&format!("{event}\n"));
+        assert_eq!(line, "{\"a\":\"\\u001b\\n\\u009b\\u202e\"}\n");
     }
 }

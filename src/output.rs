@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Color, Global};
 use crate::config::format_bytes;
+use crate::escape::{escaped_json, escaped_lines};
 use crate::report::{Notified, Record};
 use crate::secret::{Scrubber, Secret};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
@@ -70,13 +71,9 @@ impl Output {
 
     /// An error and what to do about it, on stderr.
     pub fn error(&self, failed: &Failed) {
-        self.stderr(&format!(
-            "{} {}",
-            self.paint("error:", 31),
-            failed.message()
-        ));
+        self.told_on_stderr(("error:", 31), &failed.message());
         if let Some(hint) = &failed.hint {
-            self.stderr(&format!("{} {hint}", self.paint("hint:", 36)));
+            self.told_on_stderr(("hint:", 36), hint);
         }
     }
 
@@ -92,7 +89,7 @@ impl Output {
     /// How a job's command ended: one JSON line, or what people read.
     pub fn record(&self, record: &Record, text: &str) {
         if self.json {
-            return self.result(&serde_json::to_string(record).unwrap_or_default());
+            return self.document(&serde_json::to_string(record).unwrap_or_default());
         }
         let is_report = matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
             && record.verdict != Some(Verdict::Locked)
@@ -100,12 +97,13 @@ impl Output {
         if is_report {
             self.result(text);
         } else if let Some(path) = &record.path {
-            self.result(&path.display().to_string());
+            self.result(&escaped_lines(&path.display().to_string()));
         } else if !record.plan.is_empty() {
-            self.result(&record.plan.join("\n"));
+            self.result(&escaped_lines(&record.plan.join("\n")));
         }
         if !is_report {
             for warning in &record.warnings {
+                let warning = escaped_lines(warning);
                 self.say(&format!("{} {warning}", self.paint("warning:", 33)));
             }
         }
@@ -124,19 +122,30 @@ impl Output {
             "error"
         };
         let message = record.message.as_deref().unwrap_or("no message");
-        self.stderr(&format!(
-            "{} {message}",
-            self.paint(&format!("{word}:"), 31)
-        ));
+        self.told_on_stderr((&format!("{word}:"), 31), message);
         if let Some(hint) = &record.hint {
-            self.stderr(&format!("{} {hint}", self.paint("hint:", 36)));
+            self.told_on_stderr(("hint:", 36), hint);
         }
+    }
+
+    /// A painted word and a text; whatever came into that on its way, no control character goes to the terminal.
+    fn told_on_stderr(&self, (word, code): (&str, u8), text: &str) {
+        self.stderr(&format!(
+            "{} {}",
+            self.paint(word, code),
+            escaped_lines(text)
+        ));
+    }
+
+    /// A JSON document, on stdout.
+    fn document(&self, json: &str) {
+        self.result(&escaped_json(json));
     }
 
     /// The result of a command that is no job's: a line, or with `--json` what it is made of.
     pub fn facts(&self, line: &str, facts: &[(&str, &str)]) {
         if !self.json {
-            return self.result(line);
+            return self.result(&escaped_lines(line));
         }
         let mut document = serde_json::json!({
             "format": 1,
@@ -147,7 +156,7 @@ impl Output {
         for (name, value) in facts {
             document[name] = (*value).into();
         }
-        self.result(&document.to_string());
+        self.document(&document.to_string());
     }
 
     /// To whom something was sent, and what came of it.
@@ -164,7 +173,7 @@ impl Output {
                 "hint": failed.and_then(|failed| failed.hint.clone()),
                 "notified": notified,
             });
-            self.result(&document.to_string());
+            self.document(&document.to_string());
         } else {
             self.told(notified);
         }
@@ -176,10 +185,8 @@ impl Output {
 
     fn told(&self, notified: &[Notified]) {
         for Notified { to, ok, message } in notified {
-            self.result(&format!(
-                "{to}: {}{message}",
-                if *ok { "" } else { "failed: " }
-            ));
+            let word = if *ok { "" } else { "failed: " };
+            self.result(&escaped_lines(&format!("{to}: {word}{message}")));
         }
     }
 
@@ -194,7 +201,7 @@ impl Output {
         if self.json {
             let mut document = serde_json::to_value(record).unwrap_or_default();
             document["archives"] = serde_json::to_value(rows).unwrap_or_default();
-            self.result(&document.to_string());
+            self.document(&document.to_string());
         } else if verdict == Verdict::Done {
             self.result(&text());
         } else {
@@ -337,7 +344,7 @@ fn without_job(failed: &Failed) -> String {
         "message": failed.message(),
         "hint": failed.hint,
     });
-    document.to_string()
+    escaped_json(&document.to_string())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

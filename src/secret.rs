@@ -13,6 +13,14 @@ mod scrub;
 mod statement;
 mod token;
 
+/// What `tests/fuzz` reads directly.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed {
+    pub use super::env_file::EnvFile;
+    pub use super::token::Token;
+}
+
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;

@@ -5,6 +5,7 @@ mod fixture;
 mod into_database;
 mod piped;
 mod process;
+mod progress;
 mod tools;
 
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 mod log;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use backupctl::lock::{Holder, hold};
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
-use crate::support::program::{Program, Running, Setup};
+use crate::support::program::{self, Running, Setup};
 use crate::support::shop::Shop;
 use crate::support::smtp::{Options, Smtp};
 
@@ -272,16 +272,53 @@ fn everything_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Runs it as a crontab does that lets everybody in: nothing but the program's own care keeps its files private.
+fn without_umask(shop: &Shop, arguments: &[&str]) {
+    let ran = std::process::Command::new("sh")
+        .args(["-c", "umask 000; exec \"$0\" -c config.toml \"$@\""])
+        .arg(program::binary())
+        .args(arguments)
+        .current_dir(shop.setup.path("."))
+        .env_clear()
+        .output();
+    assert!(
+        ran.expect("a shell")
+            .status
+            .code()
+            .is_some_and(|code| code != 101)
+    );
+}
+
 #[test]
 fn a_missing_state_directory_is_made_and_everything_in_it_is_private() {
-    let shop = Shop::new("");
-    shop.offer("a.zip", "new", 10);
-    let umask = Program::new(shop.setup.path(".").as_path());
-    umask.run(&["-c", "config.toml", "run"]).expect(0);
-    shop.run(&["undo", "--yes"]).expect(0);
+    // given: a log, and a mail server that nobody runs, so that a report waits as well
+    let shop = Shop::with("keep_archives = 2", |setup| {
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(setup.path("log"))
+            .expect("a directory");
+        setup.part("[log]\nfile = \"log/backupctl.log\"\n").part(
+            "[notify.email]\nserver = \"127.0.0.1\"\nport = 1\nsecurity = \"none\"\n\
+             from = \"backupctl@example.org\"\nto = [\"ops@example.org\"]\n",
+        )
+    });
 
+    // when: a run that is good, one that fails in its check, an undo, and the steps by hand
+    shop.offer("a.zip", "new", 10);
+    without_umask(&shop, &["run"]);
+    shop.offer("b.zip", "newer", 5);
+    without_umask(&shop, &["fetch"]);
+    without_umask(&shop, &["unzip"]);
+    without_umask(&shop, &["restore"]);
+    without_umask(&shop, &["undo", "--yes"]);
+    fs::write(shop.store.path().join("c.zip"), "broken").expect("a broken archive");
+    without_umask(&shop, &["run"]);
+
+    // then
     let mut found = vec![shop.setup.path("state")];
     everything_below(&shop.setup.path("state"), &mut found);
+    everything_below(&shop.setup.path("log"), &mut found);
+    found.retain(|path| !path.is_symlink());
 
     assert!(found.len() > 8, "{found:?}");
     for path in found {

@@ -159,4 +159,24 @@ mod tests {
             assert!(NameTime::new(pattern).is_err(), "{pattern}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_moment_is_read_back_from_the_name_that_states_it(second in 0..4_000_000_000_i64, pattern in "[a-zA-Z0-9_.-]{0,8}") {
+            let moment = Timestamp::from_second(second).expect("a time").to_zoned(TimeZone::UTC);
+            let pattern = format!("{pattern}_%Y-%m-%dT%H%M%S.zip");
+            let time = NameTime::new(&pattern).expect("a whole date");
+            let name = strtime::format(&pattern, &moment).expect("a name");
+            for ignore_case in [false, true] {
+                proptest::prop_assert_eq!(time.read(&name, ignore_case), Some(moment.timestamp()));
+            }
+            proptest::prop_assert_eq!(time.read(&format!("{name}x"), false), None);
+        }
+
+        #[test]
+        fn no_pattern_and_no_name_panics(pattern in ".{0,20}", name in ".{0,20}") {
+            let _ = NameTime(pattern.clone()).read(&name, true);
+            let _ = NameTime::new(&pattern).map(|time| time.read(&name, false));
+        }
+    }
 }

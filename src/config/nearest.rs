@@ -54,4 +54,22 @@ mod tests {
             assert_eq!(nearest(typed, ["from", "into", "pattern"]), None, "{typed}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_distance_is_one(a in "[abc]{0,6}", b in "[abc]{0,6}") {
+            let there = distance(&a, &b);
+            proptest::prop_assert_eq!(there, distance(&b, &a));
+            proptest::prop_assert_eq!(there == 0, a == b);
+            proptest::prop_assert!(there <= a.len().max(b.len()));
+        }
+
+        #[test]
+        fn a_known_word_is_its_own_nearest(known in proptest::collection::vec("[a-z_]{1,8}", 1..6)) {
+            for word in &known {
+                let found = nearest(word, known.iter().map(String::as_str));
+                proptest::prop_assert_eq!(found, Some(word.as_str()));
+            }
+        }
+    }
 }

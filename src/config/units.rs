@@ -54,6 +54,13 @@ pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(split);
     let (_, factor) = BYTES_PER.into_iter().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = number.trim().split_once('.').unwrap_or((number.trim(), ""));
+    // Rust's own numbers may have a sign.
+    if [whole, fraction]
+        .iter()
+        .any(|n| n.contains(|c: char| !c.is_ascii_digit()))
+    {
+        return None;
+    }
     let whole = whole.parse::<u64>().ok()?.checked_mul(factor)?;
     whole.checked_add(fraction_of(fraction, factor)?)
 }
@@ -203,5 +210,45 @@ mod tests {
         assert_eq!(format_duration(Duration::from_millis(420)), "0.4 s");
         assert_eq!(format_duration(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!(format_duration(Duration::from_hours(26)), "1 d 2 h");
+    }
+
+    #[test]
+    fn a_number_has_digits_and_no_sign() {
+        for text in [
+            "+5 MB", "1.+5 GB", "-1 B", "1.5.5 MB", ". MB", "1 000 MB", "0x10 B",
+        ] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+        for text in ["+5s", "1m+5s", "-1s"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_duration_is_the_sum_of_its_parts(parts in proptest::collection::vec((0..10_000_u64, 0..MILLIS_PER.len()), 1..5)) {
+            let words = parts.iter().map(|(n, unit)| format!("{n}{}", MILLIS_PER[*unit].0));
+            let text = words.collect::<Vec<_>>().join(" ");
+            let millis = parts.iter().map(|(n, unit)| n * MILLIS_PER[*unit].1).sum();
+            proptest::prop_assert_eq!(parse_duration(&text), Some(Duration::from_millis(millis)));
+        }
+
+        #[test]
+        fn a_size_is_its_number_times_its_unit(n in 0..8_000_000_u64, unit in 0..BYTES_PER.len()) {
+            let (word, factor) = BYTES_PER[unit];
+            proptest::prop_assert_eq!(parse_size(&format!("{n} {word}")), Some(n * factor));
+            proptest::prop_assert_eq!(parse_size(&format!("{n}.5{word}")), Some(n * factor + factor / 2));
+        }
+
+        #[test]
+        fn no_text_panics_and_what_is_shown_is_never_far_off(text in ".{0,30}", bytes in proptest::prelude::any::<u64>(), millis in proptest::prelude::any::<u64>()) {
+            let _ = (parse_size(&text), parse_duration(&text));
+            let _ = format_duration(Duration::from_millis(millis));
+            let shown = format_bytes(bytes).replace(" bytes", " B").replace(" byte", " B").replace("PiB", "TiB");
+            let read = parse_size(&shown);
+            if let Some(read) = read.filter(|_| bytes < 1 << 50) {
+                proptest::prop_assert!(read.abs_diff(bytes) <= bytes / 15, "{} {}", bytes, shown);
+            }
+        }
     }
 }

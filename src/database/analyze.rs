@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
+use super::blockers;
 use super::connection::{Login, Session, column, connect, connect_with};
 use crate::escape::shown;
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
@@ -120,9 +121,7 @@ async fn stalled(watch: &Session, pids: &[i32], stall: Duration) -> Failed {
     let sql = "SELECT concat((SELECT string_agg(concat_ws(' ', pid, relid, phase, sample_blks_scanned, ext_stats_computed,
                                                          child_tables_done), ',' ORDER BY pid)
                               FROM pg_stat_progress_analyze WHERE pid = ANY ($1)),
-                             ' ', (SELECT sum(analyze_count) FROM pg_stat_all_tables)),
-                      (SELECT string_agg(DISTINCT blocker::text, ', ')
-                       FROM unnest($1::int4[]) ours, unnest(pg_blocking_pids(ours)) blocker WHERE blocker <> ALL ($1))";
+                             ' ', (SELECT sum(analyze_count) FROM pg_stat_all_tables))";
     let (mut last, mut since) = (String::new(), Instant::now());
     loop {
         let row = match watch.query_one(sql, &[&pids]).await {
@@ -133,10 +132,14 @@ async fn stalled(watch: &Session, pids: &[i32], stall: Duration) -> Failed {
         if seen != last {
             (last, since) = (seen, Instant::now());
         } else if since.elapsed() > stall {
-            let blockers: Option<String> = column(&row, 1).unwrap_or_default();
-            let by =
-                blockers.map_or_else(String::new, |pids| format!(", blocked by backend {pids}"));
-            return Failed::new(Verdict::Failed, format!("no progress within {stall:?}{by}"));
+            let by = blockers::blockers(watch, "SELECT unnest($1::int4[])", &[&pids]).await;
+            let by = by.unwrap_or_default();
+            let failed = Failed::new(Verdict::Failed, format!("no progress within {stall:?}{by}"));
+            return if by.is_empty() {
+                failed
+            } else {
+                failed.hint(blockers::HINT)
+            };
         }
         sleep(POLL.min(stall / 4)).await;
     }

@@ -192,7 +192,7 @@ fn named(entry: &Promised) -> String {
         .map_or_else(String::new, |schema| format!("{}.", shown(schema)));
     format!(
         "{} `{schema}{}`",
-        entry.kind.to_lowercase(),
+        shown(&entry.kind.to_lowercase()),
         shown(&entry.name)
     )
 }

@@ -10,10 +10,22 @@ use rules::{Meaning, REMARKS, meaning};
 use crate::escape::said;
 use crate::verdict::{Failed, Verdict};
 
-/// Degraded messages that the report tells; more are only counted.
+/// Degraded messages that the report tells; of more only the number.
 const TOLD: usize = 20;
 /// Bytes of one message that are kept, with its statement.
 const KEPT: usize = 16 * 1024;
+
+/// How the lines start that belong to the message before them.
+const CONTINUATIONS: [&str; 8] = [
+    "DETAIL:  ",
+    "HINT:  ",
+    "CONTEXT:  ",
+    "QUERY:  ",
+    "LINE ",
+    "STATEMENT:  ",
+    "LOCATION:  ",
+    "Command was: ",
+];
 
 /// Reads lines and remembers what matters of them, in bounded memory.
 #[derive(Debug, Default)]
@@ -23,6 +35,7 @@ pub struct Messages {
     object: Option<String>,
     harmless: u64,
     degraded: Vec<String>,
+    untold: u64,
     fatal: Option<(Message, Meaning)>,
 }
 
@@ -88,6 +101,13 @@ impl Messages {
     #[must_use]
     pub fn finish(mut self) -> Said {
         self.close();
+        if self.untold > 0 {
+            let more = format!(
+                "pg_restore: and {} more like these, in the log at level `debug`",
+                self.untold
+            );
+            self.degraded.push(more);
+        }
         Said {
             harmless: self.harmless,
             degraded: self.degraded,
@@ -98,21 +118,22 @@ impl Messages {
     }
 
     fn go_on(&mut self, line: &str) {
-        let Some(open) = &mut self.open else {
-            // Nothing before it that it could belong to: unknown, so fatal.
-            if !line.trim().is_empty() {
-                self.open = Some(Message {
-                    text: line.to_owned(),
-                    severe: true,
-                    object: self.object.take(),
-                    more: String::new(),
-                });
+        if self.open.as_ref().is_some_and(|open| !open.takes(line)) {
+            self.close();
+        }
+        if let Some(open) = &mut self.open {
+            if open.more.len() + line.len() < KEPT {
+                open.more.push_str(line);
+                open.more.push('\n');
             }
-            return;
-        };
-        if open.more.len() + line.len() < KEPT {
-            open.more.push_str(line);
-            open.more.push('\n');
+        } else if !line.trim().is_empty() {
+            // Nothing before it that it could belong to: unknown, so fatal.
+            self.open = Some(Message {
+                text: line.to_owned(),
+                severe: true,
+                object: self.object.take(),
+                more: String::new(),
+            });
         }
     }
 
@@ -124,10 +145,9 @@ impl Messages {
         match meaning.level {
             Level::Harmless => self.harmless += 1,
             Level::Degraded if self.degraded.len() < TOLD => {
-                self.degraded
-                    .push(format!("pg_restore: {}", said(&message.text)));
+                self.degraded.push(degraded(&message, meaning));
             }
-            Level::Degraded => {}
+            Level::Degraded => self.untold += 1,
             Level::Fatal => self.fail(message, meaning),
         }
     }
@@ -144,10 +164,37 @@ impl Messages {
     }
 }
 
+impl Message {
+    /// Whether this line without a head may belong to it. pg_restore's own mild texts have one line: what follows one unasked is
+    /// somebody else's, and unknown.
+    fn takes(&self, line: &str) -> bool {
+        self.severe
+            || is_of_server(&self.text)
+            || self.text.starts_with("warning from original dump file")
+            || line.is_empty()
+            // Its own details and hints.
+            || line.starts_with("pg_restore: ")
+            || line.starts_with([' ', '\t'])
+            || CONTINUATIONS.iter().any(|start| line.starts_with(start))
+            || meaning(&self.text, false).level == Level::Fatal
+    }
+}
+
+/// The parts of its work that pg_restore names before an error of that part.
+const PHASES: [&str; 3] = [
+    "while initializing:",
+    "while processing toc:",
+    "while finalizing:",
+];
+
 fn read(line: &str) -> Line<'_> {
     let Some(said) = line.strip_prefix("pg_restore: ") else {
         return read_server(line);
     };
+    // Up to version 14 it hands on what the server remarks, under its own name.
+    if is_of_server(said) {
+        return read_server(said);
+    }
     // `[archiver (db)]` before PostgreSQL 12.
     let said = match said.strip_prefix('[') {
         Some(rest) => rest.split_once("] ").map_or(said, |(_, text)| text),
@@ -160,10 +207,8 @@ fn read(line: &str) -> Line<'_> {
     if let Some(at) = lower.find("from toc entry ").filter(|at| *at <= 6) {
         return Line::Object(&said[at + "from TOC entry ".len()..]);
     }
-    if lower.starts_with("while ")
-        || lower.starts_with("error while processing toc")
-        || lower.starts_with("error while initializing")
-    {
+    let phase = lower.strip_prefix("error ").unwrap_or(&lower);
+    if PHASES.contains(&phase) {
         return Line::Remark;
     }
     for severity in ["error: ", "fatal: "] {
@@ -188,28 +233,35 @@ fn read(line: &str) -> Line<'_> {
     }
 }
 
+/// How the server's messages start, by libpq: with two spaces.
+const ERRORS: [&str; 3] = ["ERROR:  ", "FATAL:  ", "PANIC:  "];
+const NO_ERRORS: [&str; 5] = ["WARNING:  ", "NOTICE:  ", "INFO:  ", "LOG:  ", "DEBUG:  "];
+
+fn is_of_server(text: &str) -> bool {
+    let mut heads = ERRORS.iter().chain(&NO_ERRORS);
+    heads.any(|head| text.starts_with(head))
+}
+
 /// A line without pg_restore's name: of the server by libpq, or the rest of a message.
 fn read_server(line: &str) -> Line<'_> {
-    for severity in ["ERROR:  ", "FATAL:  ", "PANIC:  "] {
-        if line.starts_with(severity) {
-            return Line::Begins {
-                text: line,
-                severe: true,
-            };
-        }
+    if !is_of_server(line) {
+        return Line::Continues;
     }
-    if line.starts_with("WARNING:  ") {
-        return Line::Begins {
-            text: line,
-            severe: false,
-        };
+    Line::Begins {
+        text: line,
+        severe: ERRORS.iter().any(|head| line.starts_with(head)),
     }
-    for remark in ["NOTICE:  ", "INFO:  ", "LOG:  ", "DEBUG:  "] {
-        if line.starts_with(remark) {
-            return Line::Remark;
-        }
-    }
-    Line::Continues
+}
+
+/// What the report tells of a message that ends nothing.
+fn degraded(message: &Message, meaning: Meaning) -> String {
+    let hint = continuation(&message.more, "HINT:  ").map(said);
+    let advice = match (meaning.remedy, hint) {
+        ("", None) => String::new(),
+        ("", Some(hint)) => format!("; {hint}"),
+        (remedy, _) => format!("; {remedy}"),
+    };
+    format!("pg_restore: {}{advice}", said(&message.text))
 }
 
 fn failed(message: &Message, meaning: Meaning) -> Failed {
@@ -274,6 +326,9 @@ fn object_name(entry: &str) -> &str {
     entry.splitn(4, ' ').nth(3).unwrap_or(entry)
 }
 
+#[cfg(test)]
+#[path = "messages/lines_tests.rs"]
+mod lines_tests;
 #[cfg(test)]
 #[path = "messages_tests.rs"]
 mod tests;

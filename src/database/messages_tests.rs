@@ -229,7 +229,10 @@ fn harmless_lines_are_counted_and_degraded_ones_told() {
     assert_eq!(said.harmless, 3);
     assert_eq!(
         said.degraded,
-        ["pg_restore: restoring tables WITH OIDS is not supported anymore"]
+        [
+            "pg_restore: restoring tables WITH OIDS is not supported anymore; the tables are there without their hidden \
+             column `oid`; an application that reads it must be changed"
+        ]
     );
 }
 
@@ -248,6 +251,9 @@ fn a_servers_warning_is_told_and_ends_nothing() {
     assert!(said.fatal.is_none());
     assert_eq!(
         said.degraded,
-        ["pg_restore: WARNING:  wal_level is insufficient to publish logical changes"]
+        [
+            "pg_restore: WARNING:  wal_level is insufficient to publish logical changes; set wal_level to `logical` where \
+             the publication is to be used"
+        ]
     );
 }

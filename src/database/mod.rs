@@ -3,6 +3,7 @@
 pub mod after_load;
 pub mod analyze;
 pub mod beside;
+mod blockers;
 pub mod catalog;
 pub mod checks;
 pub mod connection;

@@ -83,7 +83,8 @@ impl Mail {
 /// `bug`: the mail can't be built from these addresses.
 pub(super) fn compose(mail: &Mail, from: &Mailbox, to: &Mailbox) -> Outcome<Vec<u8>> {
     let builder = lettre::Message::builder()
-        .date(SystemTime::from(mail.date))
+        // A report whose date was damaged on disk is told all the same; mail has no dates before 1970.
+        .date(SystemTime::from(mail.date.max(Timestamp::UNIX_EPOCH)))
         .from(from.clone())
         .to(to.clone())
         .subject(escaped(&mail.subject))
@@ -101,6 +102,16 @@ pub(super) fn compose(mail: &Mail, from: &Mailbox, to: &Mailbox) -> Outcome<Vec<
         bytes.truncate(bytes.len() - 2);
     }
     Ok(bytes)
+}
+
+/// What `tests/fuzz` composes without a configuration.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed {
+    pub fn composed(mail: &super::Mail) -> Vec<u8> {
+        let address = || "ops@example.org".parse().expect("an address");
+        super::compose(mail, &address(), &address()).expect("every mail can be composed")
+    }
 }
 
 fn with_body(
@@ -226,6 +237,14 @@ mod tests {
         };
         let wire = on_the_wire(&hostile);
         assert!(!wire.to_lowercase().contains("\nbcc"), "{wire}");
+    }
+
+    #[test]
+    fn a_report_from_before_1970_or_the_end_of_time_is_still_a_mail() {
+        for (date, year) in [(Timestamp::MIN, "1970"), (Timestamp::MAX, "9999")] {
+            let wire = on_the_wire(&Mail { date, ..mail() });
+            assert!(wire.contains(year), "{wire}");
+        }
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::process::{Command as StdCommand, Stdio};
 
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, umask};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal,
+    setrlimit, umask,
+};
 
 use super::Command;
 
@@ -58,7 +61,7 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
         .collect())
 }
 
-/// In the child: a death signal, a private umask, and no descriptor but `passed`.
+/// In the child: a death signal, a private umask, no core dump, and no descriptor but `passed`.
 ///
 /// The death signal comes when the *thread* that forked ends, so `group.rs` forks on a thread that waits for the child.
 /// It is SIGTERM, at which pg_restore also stops its workers and cancels what its backends do. It reaches the child alone:
@@ -69,12 +72,21 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
 )]
 fn before_exec(command: &mut StdCommand, open: Vec<RawFd>, passed: Vec<RawFd>) {
     let parent: Pid = getpid();
+    // 0 would forbid files alone: where crashes are piped to a program, as systemd-coredump is, only a limit of 1 keeps the
+    // kernel from it (`do_coredump` in fs/coredump.c). No file is as small as that.
+    let maximum = getrlimit(Resource::Core).maximum;
+    let no_core = Rlimit {
+        current: Some(maximum.map_or(1, |most| most.min(1))),
+        maximum,
+    };
     let prepare = move || -> io::Result<()> {
         set_parent_process_death_signal(Some(Signal::TERM))?;
         if getppid() != Some(parent) {
             return Err(Errno::SRCH.into());
         }
         umask(Mode::RWXG | Mode::RWXO);
+        // A kernel that refuses leaves it at 0, as it is here.
+        let _ = setrlimit(Resource::Core, no_core);
         for fd in &open {
             // SAFETY: only a flag of the number is set, and no number is used afterwards; a closed one is EBADF.
             let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
@@ -86,7 +98,7 @@ fn before_exec(command: &mut StdCommand, open: Vec<RawFd>, passed: Vec<RawFd>) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, umask, fcntl) and reads two
+    // SAFETY: between fork and exec the closure only makes system calls (prctl, getppid, umask, setrlimit, fcntl) and reads two
     // vectors made before: it neither allocates nor takes a lock that another thread could hold.
     unsafe {
         command.pre_exec(prepare);

@@ -236,6 +236,22 @@ fn debug_output_shows_no_value() {
 
 proptest! {
     #[test]
+    fn what_is_written_in_quotes_is_read_back(values in proptest::collection::vec("[^\u{fffd}\r]{0,20}", 1..4)) {
+        // Single quotes know two escapes and are never expanded but for `${`.
+        let usable = |value: &String| !value.contains("${") && !value.ends_with('\\');
+        let values: Vec<String> = values.into_iter().filter(usable).collect();
+        let line = |(n, value): (usize, &String)| {
+            format!("export V{n} = '{}' # a comment\n", value.replace('\\', r"\\").replace('\'', r"\'"))
+        };
+        let text: String = values.iter().enumerate().map(line).collect();
+        let file = EnvFile::parse(text.as_bytes(), |_| None);
+        for (n, value) in values.iter().enumerate() {
+            let found = file.find(&format!("V{n}")).expect("it can be read").map(|(_, value)| value);
+            proptest::prop_assert_eq!(found, Some(value.as_str()), "{}", text);
+        }
+    }
+
+    #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {
         let _ = parse(&bytes).find("KEY");
     }

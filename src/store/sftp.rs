@@ -504,3 +504,40 @@ fn not_regular(attributes: &FileAttributes, longname: &str) -> Option<&'static s
 fn modified(attributes: &FileAttributes) -> Option<Timestamp> {
     Timestamp::from_second(i64::from(attributes.mtime?)).ok()
 }
+
+/// What `tests/fuzz` lists without a server.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed {
+    use super::{Entry, FileAttributes, Listing, note};
+
+    /// What a server may say of a directory's entry.
+    pub struct Stated {
+        pub name: String,
+        pub longname: String,
+        pub mode: Option<u32>,
+        pub bytes: Option<u64>,
+        pub modified: Option<u32>,
+    }
+
+    pub fn listing(entries: impl Iterator<Item = Stated>) -> Listing {
+        let mut listing = Listing::default();
+        for entry in entries {
+            let attrs = FileAttributes {
+                size: entry.bytes,
+                permissions: entry.mode,
+                mtime: entry.modified,
+                ..FileAttributes::empty()
+            };
+            note(
+                &mut listing,
+                Entry {
+                    filename: entry.name,
+                    longname: entry.longname,
+                    attrs,
+                },
+            );
+        }
+        listing
+    }
+}

@@ -67,6 +67,16 @@ async fn a_child_finds_only_what_it_was_given() {
 }
 
 #[tokio::test]
+async fn a_child_leaves_no_core_dump_neither_as_a_file_nor_to_a_program() {
+    let (_, lines) = output(&shell("grep '^Max core file size' /proc/self/limits")).await;
+    let soft = lines[0].split_whitespace().nth(4);
+    // 1 is what the kernel does not even pipe to a program; 0 where the hard limit is 0.
+    assert!(matches!(soft, Some("0" | "1")), "{lines:?}");
+    let hard = lines[0].split_whitespace().nth(5);
+    assert_eq!(soft == Some("1"), hard != Some("0"), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_secret_is_read_from_its_file_and_seen_nowhere_else() {
     let script = "cat \"$PGPASSFILE\"; echo; stat -Lc %a \"$PGPASSFILE\"; tr '\\0' ' ' </proc/$$/cmdline; tr '\\0' ' ' </proc/$$/environ";
     let command = shell(script)

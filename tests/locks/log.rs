@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::add;
-use crate::support::program::Setup;
+use crate::support::program::{Program, Setup};
 use crate::support::shop::Shop;
 
 /// A shop with one archive and `[log]`, whose file is `log/backupctl.log`.
@@ -156,6 +156,20 @@ fn what_comes_from_outside_never_reaches_the_log_raw() {
             "{text:?}"
         );
     }
+}
+
+#[test]
+fn a_file_name_on_the_command_line_reaches_the_terminal_escaped() {
+    let shop = Shop::new("");
+    let name = "a\u{1b}[2J\u{9b}\u{202e}.toml";
+    let program = Program::new(shop.setup.path(".").as_path());
+    let ran = program.run(&["-c", name, "run", "--json"]).expect(3);
+    for text in [&ran.stdout, &ran.stderr] {
+        assert!(text.contains("u202e") || text.contains("u{202e}"), "{text}");
+        let unfit = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(unfit), "{text:?}");
+    }
+    assert_eq!(ran.json()["exit_code"], 3);
 }
 
 #[test]

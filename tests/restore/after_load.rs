@@ -194,6 +194,27 @@ async fn a_commit_that_reading_the_file_could_not_see_fails_it() {
 }
 
 #[tokio::test]
+async fn a_statement_that_waits_for_somebody_is_ended_and_the_other_one_named() {
+    let pg = Postgres::shared();
+    let fixture = Fixture::new("create table taken (i int)");
+    let _holder = pg.session(
+        &fixture.scratch,
+        "begin; lock table taken in access exclusive mode",
+    );
+
+    let failed = fixture
+        .within("select 1;\ndelete from taken", Duration::from_secs(1))
+        .await
+        .expect_err("it never gets the lock");
+
+    let told = failed.message();
+    assert!(
+        told.contains("waits for process") && told.contains("lock table taken"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_statement_that_waits_for_nothing_is_ended_by_the_stall() {
     let fixture = Fixture::new("");
 

@@ -87,7 +87,10 @@ async fn an_analyze_that_stands_still_is_ended_and_the_blocker_named() {
             .expect_err("it can't");
         assert_eq!(failed.verdict, Verdict::Failed);
         let told = failed.message();
-        assert!(told.contains("blocked by backend"), "{told}");
+        assert!(
+            told.contains("waits for process") && told.contains("whose last statement is"),
+            "{told}"
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::database::blockers;
 use crate::database::connection::{Session, column};
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -17,7 +18,6 @@ const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 struct Look {
     /// Differs where anything has moved.
     fingerprint: String,
-    blockers: String,
     at_work: bool,
 }
 
@@ -37,13 +37,16 @@ pub async fn stalled(watch: &Session, pid: i32, stall: Duration) -> Failed {
             alive = now;
         }
         if alive.elapsed() > stall || changed.elapsed() > stall * LENIENCE {
-            let by = match look.blockers.as_str() {
-                "" => String::new(),
-                blockers => format!(", blocked by backend {blockers}"),
-            };
+            let by = blockers::blockers(watch, "SELECT $1::int4", &[&pid]).await;
+            let by = by.unwrap_or_default();
             let seconds = changed.elapsed().as_secs();
+            let hint = if by.is_empty() {
+                "where the work is only slow, raise `stall` of this job"
+            } else {
+                blockers::HINT
+            };
             return Failed::new(Verdict::Failed, format!("no progress for {seconds}s{by}"))
-                .hint("where the work is only slow, raise `stall` of this job");
+                .hint(hint);
         }
         sleep(MOST_BETWEEN_LOOKS.min(stall / 4)).await;
     }
@@ -58,7 +61,6 @@ async fn look(watch: &Session, pid: i32) -> Outcome<Look> {
     };
     let sql = format!(
         "SELECT concat_ws(' ', query_start, pg_database_size(datid), {indexes}), \
-                array_to_string(pg_blocking_pids(pid), ', '), \
                 state = 'active' AND coalesce(wait_event_type, 'IO') IN ('IO', 'IPC', 'LWLock') \
          FROM pg_stat_activity a WHERE pid = $1"
     );
@@ -68,7 +70,6 @@ async fn look(watch: &Session, pid: i32) -> Outcome<Look> {
     };
     Ok(Look {
         fingerprint: column(&row, 0)?,
-        blockers: column::<Option<String>>(&row, 1)?.unwrap_or_default(),
-        at_work: column::<Option<bool>>(&row, 2)?.unwrap_or_default(),
+        at_work: column::<Option<bool>>(&row, 1)?.unwrap_or_default(),
     })
 }

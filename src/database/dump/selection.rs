@@ -1,6 +1,6 @@
 //! What of a dump goes in: the table of contents without what the configuration leaves out, and without what hangs on that.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::tables::{self, Part, TableName};
 use super::toc::{Entry, LargeObjects, Toc};
@@ -175,35 +175,28 @@ impl Selection {
         })
     }
 
-    /// The table of contents is in the order of the dependencies; a second pass finds nothing but in a dump that isn't.
+    /// However the dump orders its entries: each is looked at once for each that it depends on.
     fn leave_out_what_hangs_on_it(&mut self, toc: &Toc) {
-        loop {
-            let before = self.ids.len();
-            for entry in &toc.entries {
-                let hangs = entry.depends_on.iter().any(|id| self.ids.contains(id))
-                    || self.maps_to_what_is_left_out(entry, toc);
-                if hangs && !entry.is_passed_over() && self.ids.insert(entry.id) {
-                    let name = if entry.namespace.is_empty() {
-                        entry.tag.to_string()
-                    } else {
-                        format!("{}.{}", entry.namespace, entry.tag)
-                    };
-                    self.told.consequences.push((entry.kind.to_string(), name));
+        let hanging = Hanging::of(toc);
+        let mut open: Vec<i64> = self.ids.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            for at in hanging.on(id) {
+                let entry = &toc.entries[at];
+                if !entry.is_passed_over() && self.ids.insert(entry.id) {
+                    found.insert(at);
+                    open.push(entry.id);
                 }
             }
-            if self.ids.len() == before {
-                return;
-            }
         }
-    }
-
-    /// pg_dump writes down no dependency of user mappings: `USER MAPPING bob SERVER s`.
-    fn maps_to_what_is_left_out(&self, entry: &Entry, toc: &Toc) -> bool {
-        &*entry.kind == "USER MAPPING"
-            && toc.of_kind("SERVER").any(|server| {
-                self.ids.contains(&server.id)
-                    && entry.tag.ends_with(&format!(" SERVER {}", server.tag))
-            })
+        for entry in found.into_iter().map(|at| &toc.entries[at]) {
+            let name = if entry.namespace.is_empty() {
+                entry.tag.to_string()
+            } else {
+                format!("{}.{}", entry.namespace, entry.tag)
+            };
+            self.told.consequences.push((entry.kind.to_string(), name));
+        }
     }
 
     fn loses_no_rows(&self) -> Outcome<()> {
@@ -212,9 +205,7 @@ impl Selection {
         }
         let lost = self.told.consequences.iter();
         let lost = lost.filter(|(kind, _)| DATA.contains(&kind.as_str()));
-        let lost: Vec<String> = lost
-            .map(|(kind, name)| format!("{} `{}`", kind.to_lowercase(), shown(name)))
-            .collect();
+        let lost: Vec<String> = lost.map(|(kind, name)| told(kind, name)).collect();
         if lost.is_empty() {
             return Ok(());
         }
@@ -231,6 +222,61 @@ impl Selection {
     }
 }
 
+/// What hangs on each entry, as places in the table of contents.
+#[derive(Default)]
+struct Hanging<'a> {
+    by_id: HashMap<i64, Vec<usize>>,
+    /// User mappings by the name of their server: pg_dump writes down no dependency of theirs.
+    mappings: HashMap<&'a str, Vec<usize>>,
+    servers: HashMap<i64, Vec<&'a str>>,
+}
+
+impl<'a> Hanging<'a> {
+    fn of(toc: &'a Toc) -> Self {
+        let mut hanging = Self::default();
+        for (at, entry) in toc.entries.iter().enumerate() {
+            for id in &entry.depends_on {
+                hanging.by_id.entry(*id).or_default().push(at);
+            }
+            match &*entry.kind {
+                "SERVER" => hanging
+                    .servers
+                    .entry(entry.id)
+                    .or_default()
+                    .push(&entry.tag),
+                "USER MAPPING" => hanging.add_mapping(at, &entry.tag),
+                _ => {}
+            }
+        }
+        hanging
+    }
+
+    /// `USER MAPPING bob SERVER s`; where a name holds the word itself, it may be either server's.
+    fn add_mapping(&mut self, at: usize, tag: &'a str) {
+        const WORD: &str = " SERVER ";
+        for (word, _) in tag.match_indices(WORD) {
+            let server = &tag[word + WORD.len()..];
+            self.mappings.entry(server).or_default().push(at);
+        }
+    }
+
+    fn on(&self, id: i64) -> impl Iterator<Item = usize> {
+        let servers = self.servers.get(&id).into_iter().flatten();
+        let mappings = servers.filter_map(|server| self.mappings.get(server));
+        self.by_id
+            .get(&id)
+            .into_iter()
+            .chain(mappings)
+            .flatten()
+            .copied()
+    }
+}
+
+/// An object, as the dump calls it.
+fn told(kind: &str, name: &str) -> String {
+    format!("{} `{}`", shown(&kind.to_lowercase()), shown(name))
+}
+
 impl LeftOut {
     /// What a restore must tell although it was asked for: what goes missing beyond the words of `skip`.
     #[must_use]
@@ -242,7 +288,7 @@ impl LeftOut {
             .consequences
             .iter()
             .filter(|(kind, _)| !about.contains(&kind.as_str()))
-            .map(|(kind, name)| format!("{} `{}`", kind.to_lowercase(), shown(name)))
+            .map(|(kind, name)| told(kind, name))
             .collect();
         if !names.is_empty() {
             warnings.push(format!(

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Contents, Owner};
 use crate::database::dump::Selection;
 use crate::database::preflight::Needs;
 
@@ -159,6 +160,46 @@ fn a_length_that_the_file_does_not_hold_is_not_believed() {
     dump.int(1).int(0).int(i32::MAX);
     let failed = Toc::read(&*dump.bytes).expect_err("a length of two gigabytes");
     assert_eq!(failed.verdict, Verdict::Damaged);
+}
+
+fn without_servers() -> Contents {
+    Contents {
+        owner: Owner::Keep,
+        keeps_privileges: true,
+        keeps_tablespaces: true,
+        creates_roles: false,
+        skip: vec!["SERVER".to_owned()],
+    }
+}
+
+/// A backup's contents decide in which order they come: a pass for each entry would be an hour for these.
+#[test]
+fn a_long_chain_of_dependencies_in_the_wrong_order_is_followed_at_once() {
+    let mut toc = Toc::read(&shop(14)[..]).expect("a dump");
+    let template = toc.entries[0].clone();
+    let entry = |id: i64| Entry {
+        id,
+        kind: if id == 0 { "SERVER" } else { "VIEW" }.into(),
+        depends_on: [id - 1].into(),
+        ..template.clone()
+    };
+    toc.entries = (0..200_000).rev().map(entry).collect();
+    let selection = Selection::new(&toc, &without_servers(), None).map_err(|f| f.message());
+    let selection = selection.expect("no rows are lost");
+    assert!(toc.entries.iter().all(|entry| !selection.takes(entry)));
+    assert_eq!(selection.left_out().consequences.len(), 199_999);
+}
+
+#[test]
+fn what_a_hostile_dump_calls_its_objects_is_told_escaped() {
+    let mut toc = Toc::read(&shop(14)[..]).expect("a dump");
+    (toc.entries[0].id, toc.entries[0].kind) = (3, "SERVER".into());
+    (toc.entries[1].id, toc.entries[1].kind) = (8, "a\0\u{1b}[2J".into());
+    toc.entries.truncate(2);
+    let contents = without_servers();
+    let selection = Selection::new(&toc, &contents, None).map_err(|failed| failed.message());
+    let told = selection.expect("no rows are lost").left_out().warnings();
+    assert!(told[0].contains("a\\0\\u{1b}[2j"), "{told:?}");
 }
 
 proptest! {

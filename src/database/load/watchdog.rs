@@ -5,16 +5,15 @@
 //! pipe that it reads: a slow network is no stall. A session that computes without a visible change, such as one that checks a
 //! foreign key, is given six times as long.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Load;
 use super::input::Flow;
+use crate::database::blockers;
 use crate::database::connection::{Login, Session, column};
 use crate::database::space;
-use crate::escape::said;
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -24,8 +23,6 @@ const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How many times `stall` something may compute, or be out of sight, without any visible change.
 const LENIENCE: u32 = 6;
-/// Longest list of blockers in a message.
-const BLOCKERS: usize = 3;
 
 /// Sessions of this run in the target database; $1 is the application name, $2 the database.
 const OURS: &str = "application_name = $1 AND datname = $2 AND pid <> pg_backend_pid()";
@@ -180,30 +177,22 @@ impl<'a> Watchdog<'a> {
         }
         let blockers = match session {
             Some(session) => self.blockers(session).await.unwrap_or_default(),
-            None => Vec::new(),
+            None => String::new(),
         };
-        for blocker in blockers.iter().take(BLOCKERS) {
-            // Writing to a string can't fail.
-            let _ = write!(problem, "; {blocker}");
-        }
+        problem.push_str(&blockers);
         let hint = if blockers.is_empty() {
             "look at the server's log and load; where the work is only slow, raise `stall` of this job"
         } else {
-            "end the blocking session (`select pg_terminate_backend(PID)`), and run again"
+            blockers::HINT
         };
         Failed::new(Verdict::Failed, problem).hint(hint)
     }
 
-    async fn blockers(&self, session: &Session) -> Outcome<Vec<String>> {
-        let sql = format!(
-            "SELECT ours.pid, blocker, other.usename::text, other.application_name, left(other.query, 200) \
-             FROM (SELECT pid, unnest(pg_blocking_pids(pid)) AS blocker FROM pg_stat_activity WHERE {OURS}) ours \
-             LEFT JOIN pg_stat_activity other ON other.pid = blocker"
-        );
-        let rows = session
-            .query(&sql, &[&self.login.application_name, &self.target])
-            .await?;
-        rows.iter().map(blocker).collect()
+    async fn blockers(&self, session: &Session) -> Outcome<String> {
+        let ours = format!("SELECT pid FROM pg_stat_activity WHERE {OURS}");
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&self.login.application_name, &self.target];
+        blockers::blockers(session, &ours, &parameters).await
     }
 
     /// Ends what pg_restore's sessions still do: killing a client does not stop its backend.
@@ -244,18 +233,4 @@ fn counters(version: u32) -> Option<String> {
         120_000.. => Some(format!("' ', {indexes}")),
         _ => None,
     }
-}
-
-fn blocker(row: &tokio_postgres::Row) -> Outcome<String> {
-    let (ours, pid): (i32, i32) = (column(row, 0)?, column(row, 1)?);
-    if pid == 0 {
-        return Ok(format!("process {ours} waits for a prepared transaction"));
-    }
-    let text = |index| column::<Option<String>>(row, index).map(Option::unwrap_or_default);
-    Ok(format!(
-        "process {ours} waits for process {pid} (user `{}`, application `{}`), whose last statement is `{}`",
-        said(&text(2)?),
-        said(&text(3)?),
-        said(&text(4)?)
-    ))
 }

@@ -1,5 +1,10 @@
-//! What pg_restore's texts mean, as a table. The first rule that matches counts; a text without a rule is fatal.
+//! What pg_restore's texts mean, as tables. The first rule that matches counts; a text without a rule is fatal.
 
+mod own;
+mod server;
+
+use self::own::{DAMAGED, OWN};
+use self::server::{SERVER, SERVER_DATA};
 use crate::verdict::Verdict;
 
 /// How much a message matters.
@@ -26,14 +31,21 @@ pub struct Meaning {
 
 /// All of these, in lower case, must be in the text.
 type Marks = &'static [&'static str];
+/// What it means, and what to do.
+type Rule = (Marks, Verdict, &'static str);
 
-const HARMLESS: [Marks; 6] = [
-    &["archive items not in correct section order"],
-    &["invalid creation date in header"],
-    &["skipping tar member"],
-    &["ftell mismatch with expected position"],
-    &["implied data-only restore"],
-    &["connecting to database for restore"],
+/// How pg_restore's own harmless texts start; nothing is missing or different afterwards.
+const HARMLESS: [&str; 6] = [
+    // Old pg_dumps wrote a few entries out of order; they are restored in the order of the list.
+    "archive items not in correct section order",
+    // Only a comment is made of it.
+    "invalid creation date in header",
+    // Another part of the dump comes first.
+    "skipping tar member",
+    // The position is found anew.
+    "ftell mismatch with expected position",
+    "implied data-only restore",
+    "connecting to database for restore",
 ];
 
 /// Starts of pg_restore's own remarks on its progress, printed where it is verbose.
@@ -54,321 +66,127 @@ pub const REMARKS: [&str; 14] = [
     "restoring large object with oid ",
 ];
 
-const DEGRADED: [Marks; 5] = [
-    &["restoring tables with oids is not supported anymore"],
-    &["archive was made on a machine with larger integers"],
-    &["warning from original dump file"],
-    &["don't know how to set owner for object type"],
-    &["line ignored"],
-];
-
-const CONSEQUENCES: [Marks; 5] = [
-    &["a worker process died unexpectedly"],
-    &["worker process failed"],
-    &["canceling statement due to user request"],
-    &["terminated by user"],
-    &["errors ignored on restore"],
-];
-
-const BROKEN: &str = "make and upload the dump again; where the archive's checksum was right, it was broken at its source";
-
-/// Only pg_restore itself says these; a server's error that quotes one is no damage of the file.
-const DAMAGED: [(Marks, &str); 18] = [
-    (&["could not read from input file: end of file"], BROKEN),
-    (&["input file is too short"], BROKEN),
-    (&["unexpected end of file"], BROKEN),
-    (&["could not uncompress data"], BROKEN),
-    (&["could not decompress data"], BROKEN),
-    (&["found unexpected block id"], BROKEN),
-    (&["unrecognized data block type"], BROKEN),
-    (&["possibly corrupt archive"], BROKEN),
-    (&["perhaps a corrupt toc"], BROKEN),
-    (&["did not find magic string"], BROKEN),
-    (&["sanity check on integer size"], BROKEN),
-    (&["unexpected data offset flag"], BROKEN),
-    (&["file offset in dump file is too large"], BROKEN),
-    (&["tar header"], BROKEN),
-    (&["could not find file", "in archive"], BROKEN),
-    (&["differs from format found in file"], BROKEN),
-    (&["does not appear to be a valid archive"], BROKEN),
+/// How those of pg_restore's own texts start after which something differs from the source, and what to make of it.
+const DEGRADED: [(&str, &str); 4] = [
     (
-        &["appears to be a text format dump"],
-        "plain SQL is refused: make the dump with `pg_dump -Fc`",
+        "restoring tables with oids is not supported anymore",
+        "the tables are there without their hidden column `oid`; an application that reads it must be changed",
+    ),
+    (
+        "archive was made on a machine with larger integers",
+        "the dump comes from another kind of machine; compare large objects and sequences with the source",
+    ),
+    (
+        "warning from original dump file",
+        "pg_dump said this when it made the dump: look at it at the source",
+    ),
+    (
+        "don't know how to set owner for object type",
+        "the object belongs to the role that restores; set its owner with `after_load`",
     ),
 ];
 
-const ANOTHER_ORDER: &str = "set `stream = false` for this job: the dump's data lie in another order than its table of contents says, which only a file allows";
+/// What the server warns of although it means that rows or promises are lost.
+const WARNED_BUT_FATAL: [(&str, &str); 5] = [
+    (
+        "terminating connection",
+        "look at the server's log: it crashed, or somebody ended the session",
+    ),
+    ("page verification failed", DISK),
+    ("invalid page in block", DISK),
+    ("there is no transaction in progress", OWN_COMMIT),
+    ("there is already a transaction in progress", OWN_COMMIT),
+];
 
-/// Other words of pg_restore itself and of libpq.
-const OWN: [(Marks, Verdict, &str); 18] = [
+const DISK: &str =
+    "the database server's disk or memory is failing: look at its log before anything else";
+const OWN_COMMIT: &str = "the dump's SQL begins or ends a transaction by itself, which no pg_dump writes: find out who has altered it";
+
+/// What to make of the warnings that a server has for a restore; others are told as they are.
+const WARNINGS: [(&str, &str); 4] = [
     (
-        &["unsupported version", "in file header"],
-        Verdict::Config,
-        "install a pg_restore as new as the pg_dump that wrote the dump, or set `bin_dir` to it",
+        "wal_level is insufficient",
+        "set wal_level to `logical` where the publication is to be used",
     ),
     (
-        &["does not support compression"],
-        Verdict::Config,
-        "install a pg_restore that was built with this compression, or dump with `--compress=gzip`",
+        "collation version mismatch",
+        "the operating system sorts in another way than when the database was made: `ALTER DATABASE … REFRESH COLLATION VERSION` once its indexes are rebuilt",
     ),
     (
-        &["compression", "is not supported"],
-        Verdict::Config,
-        "install a pg_restore that was built with this compression, or dump with `--compress=gzip`",
+        "privileges were granted",
+        "grant the restore's role these rights WITH GRANT OPTION, or restore as their owner",
     ),
     (
-        &["out-of-order restore request"],
-        Verdict::Config,
-        ANOTHER_ORDER,
-    ),
-    (
-        &["restoring data out of order is not supported"],
-        Verdict::Config,
-        ANOTHER_ORDER,
-    ),
-    (
-        &["input/output error"],
-        Verdict::Local,
-        "check the disk under `state_dir`",
-    ),
-    (
-        &["could not open input file"],
-        Verdict::Local,
-        "check the dump's permissions",
-    ),
-    (
-        &["could not create worker process"],
-        Verdict::Local,
-        "lower `jobs`, or raise this machine's process limit",
-    ),
-    (
-        &["could not create communication channels"],
-        Verdict::Local,
-        "lower `jobs`, or raise this machine's limit of open files",
-    ),
-    (
-        &["cannot allocate memory"],
-        Verdict::Local,
-        "lower `jobs`, or give this machine more memory",
-    ),
-    (
-        &["out of memory"],
-        Verdict::Local,
-        "lower `jobs`, or give this machine more memory",
-    ),
-    (
-        &["password authentication failed"],
-        Verdict::Refused,
-        "check `user` and `password` of this database",
-    ),
-    (
-        &["no password supplied"],
-        Verdict::Refused,
-        "set `password` of this database",
-    ),
-    (
-        &["pg_hba.conf"],
-        Verdict::Refused,
-        "add a line for this user, database and address to the server's pg_hba.conf; a restore's database is named `<name>_new_…`",
-    ),
-    (
-        &["certificate verify failed"],
-        Verdict::Refused,
-        "check `sslrootcert` and `sslmode` of this database",
-    ),
-    (
-        &["server closed the connection unexpectedly"],
-        Verdict::Failed,
-        "look at the server's log: it crashed, was stopped, or something between cut the connection",
-    ),
-    (
-        &["could not translate host name"],
-        Verdict::Network,
-        "check `host` of this database, and the resolver",
-    ),
-    (
-        &["connection to server", "failed"],
-        Verdict::Network,
-        "check that the server runs, and `host` and `port` of this database",
+        "privileges could be revoked",
+        "grant the restore's role these rights WITH GRANT OPTION, or restore as their owner",
     ),
 ];
 
-/// What the server says; its errors carry `ERROR:`, `FATAL:` or `PANIC:`.
-const SERVER: [(Marks, Verdict, &str); 22] = [
-    (
-        &["password authentication failed"],
-        Verdict::Refused,
-        "check `user` and `password` of this database",
-    ),
-    (
-        &["pg_hba.conf"],
-        Verdict::Refused,
-        "add a line for this user, database and address to the server's pg_hba.conf; a restore's database is named `<name>_new_…`",
-    ),
-    (
-        &["too many connections"],
-        Verdict::Config,
-        "lower `jobs`, or raise the server's limit of connections",
-    ),
-    (
-        &["too many clients"],
-        Verdict::Config,
-        "lower `jobs`, or raise the server's max_connections",
-    ),
-    (
-        &["remaining connection slots"],
-        Verdict::Config,
-        "lower `jobs`, or raise the server's max_connections",
-    ),
-    (
-        &["role", "does not exist"],
-        Verdict::Failed,
-        "create the role on the server (`CREATE ROLE … NOLOGIN`), or set `owner` and `privileges`, or `missing_roles = \"create\"`",
-    ),
-    (
-        &["extension", "control file"],
-        Verdict::Failed,
-        "install the extension's package on the database server",
-    ),
-    (
-        &["extension", "is not available"],
-        Verdict::Failed,
-        "install the extension's package on the database server",
-    ),
-    (
-        &["permission denied to create extension"],
-        Verdict::Failed,
-        "let a superuser create the extension in template1, or restore as a role that may",
-    ),
-    (
-        &["must be owner of"],
-        Verdict::Failed,
-        "grant the restore's role membership of the owner, or set `owner = \"target\"`",
-    ),
-    (
-        &["must be member of role"],
-        Verdict::Failed,
-        "grant the restore's role membership of that role, or set `owner = \"target\"`",
-    ),
-    (
-        &["must be able to set role"],
-        Verdict::Failed,
-        "grant the restore's role membership of that role, or set `owner = \"target\"`",
-    ),
-    (
-        &["permission denied"],
-        Verdict::Failed,
-        "grant the right to the restore's role, or leave the object out with `skip`",
-    ),
-    (
-        &["must be superuser"],
-        Verdict::Failed,
-        "restore as a superuser, or leave the object out with `skip`",
-    ),
-    (
-        &["unrecognized configuration parameter"],
-        Verdict::Failed,
-        "the dump or pg_restore is newer than the server: set `bin_dir` to a pg_restore of the server's version, or update the server",
-    ),
-    (
-        &["no space left on device"],
-        Verdict::Failed,
-        "free space on the database server, or set `drop_previous = \"before-load\"`",
-    ),
-    (
-        &["could not extend file"],
-        Verdict::Failed,
-        "free space on the database server, or set `drop_previous = \"before-load\"`",
-    ),
-    (
-        &["out of memory"],
-        Verdict::Failed,
-        "the database server ran out of memory: lower `jobs`, or its maintenance_work_mem",
-    ),
-    (
-        &["terminating connection"],
-        Verdict::Failed,
-        "somebody or something ended the session on the server: look at the server's log",
-    ),
-    (
-        &["encoding"],
-        Verdict::Failed,
-        "compare the dump's encoding with the live database's: text can't be converted without loss",
-    ),
-    (
-        &["deadlock detected"],
-        Verdict::Failed,
-        "something else works in the same database: find out what, and run again",
-    ),
-    (
-        &["lock timeout"],
-        Verdict::Failed,
-        "something else holds a lock: find out what, and run again",
-    ),
+const CONSEQUENCES: [&str; 6] = [
+    "a worker process died unexpectedly",
+    "worker process failed",
+    "canceling statement due to user request",
+    "current transaction is aborted",
+    "terminated by user",
+    "errors ignored on restore",
 ];
 
-/// More server texts whose remedy is the dump's or the data's own.
-const SERVER_DATA: [(Marks, &str); 7] = [
-    (
-        &["already exists"],
-        "the new database is not empty: something in template1, or twice in the dump; compare with template0",
-    ),
-    (
-        &["duplicate key value"],
-        "the dump's data breaks its own unique index: repair it at the source (REINDEX there), and dump again",
-    ),
-    (
-        &["could not create unique index"],
-        "the dump's data breaks its own unique index: repair it at the source (REINDEX there), and dump again",
-    ),
-    (
-        &["violates"],
-        "the dump's data breaks its own constraint: repair it at the source, and dump again",
-    ),
-    (
-        &["invalid input syntax"],
-        "the dump's data does not fit its own types: it was altered, or made by something else than pg_dump",
-    ),
-    (
-        &["syntax error"],
-        "the dump's SQL is not understood: the source is newer than this server, or the dump was altered",
-    ),
-    (
-        &["could not access file"],
-        "install the library's package on the database server",
-    ),
-];
+/// How a line of the server starts that is no error, in lower case.
+const SERVER_WARNING: &str = "warning:  ";
+const SERVER_REMARKS: [&str; 4] = ["notice:  ", "info:  ", "log:  ", "debug:  "];
 
 /// What `text` means. `severe` is whether pg_restore or the server calls it an error.
 pub fn meaning(text: &str, severe: bool) -> Meaning {
     let text = text.to_lowercase();
-    let has = |marks: &Marks| marks.iter().all(|mark| text.contains(mark));
     let of = |level, verdict, remedy, consequence| Meaning {
         level,
         verdict,
         remedy,
         consequence,
     };
-    if CONSEQUENCES.iter().any(has) {
+    if CONSEQUENCES.iter().any(|mark| text.contains(mark)) {
         return of(Level::Fatal, Verdict::Failed, "", true);
     }
-    if !severe && HARMLESS.iter().any(has) {
-        return of(Level::Harmless, Verdict::Done, "", false);
-    }
-    // The server has done what it warns of: `wal_level is insufficient to publish logical changes`.
-    if !severe && (text.starts_with("warning:  ") || DEGRADED.iter().any(has)) {
-        return of(Level::Degraded, Verdict::Done, "", false);
-    }
-    let (verdict, remedy) = fatal(&text);
+    let (verdict, remedy) = if severe {
+        fatal(&text)
+    } else {
+        match mild(&text) {
+            Ok((level, remedy)) => return of(level, Verdict::Done, remedy, false),
+            Err(known) => known,
+        }
+    };
     of(Level::Fatal, verdict, remedy, false)
+}
+
+/// What nobody called an error. By how it starts: what follows may be anybody's words, such as a table's name.
+fn mild(text: &str) -> Result<(Level, &'static str), (Verdict, &'static str)> {
+    let starts = |start: &&str| text.starts_with(*start);
+    if HARMLESS.iter().any(starts) || SERVER_REMARKS.iter().any(starts) {
+        return Ok((Level::Harmless, ""));
+    }
+    let Some(warned) = text.strip_prefix(SERVER_WARNING) else {
+        let known = DEGRADED.iter().find(|(start, _)| text.starts_with(start));
+        let known = known.map(|(_, advice)| (Level::Degraded, *advice));
+        return known.ok_or_else(|| fatal(text));
+    };
+    let known = |rules: &[(&str, &'static str)]| {
+        let rule = rules.iter().find(|(mark, _)| warned.contains(mark));
+        rule.map(|(_, remedy)| *remedy)
+    };
+    // Otherwise the server has done what it warns of.
+    match known(&WARNED_BUT_FATAL) {
+        Some(remedy) => Err((Verdict::Failed, remedy)),
+        None => Ok((Level::Degraded, known(&WARNINGS).unwrap_or_default())),
+    }
 }
 
 fn fatal(text: &str) -> (Verdict, &'static str) {
     let has = |marks: &Marks| marks.iter().all(|mark| text.contains(mark));
-    let by_server = ["error:", "fatal:", "panic:"]
+    // With two spaces: libpq's own `SSL error: …` has one.
+    let by_server = ["error:  ", "fatal:  ", "panic:  "]
         .iter()
         .any(|severity| text.contains(severity));
-    let rules: &[(Marks, Verdict, &str)] = if by_server { &SERVER } else { &OWN };
+    let rules: &[Rule] = if by_server { SERVER } else { OWN };
     if !by_server && let Some((_, remedy)) = DAMAGED.iter().find(|(marks, _)| has(marks)) {
         return (Verdict::Damaged, remedy);
     }
