@@ -4,13 +4,14 @@ CARGO ?= cargo
 # Clippy's limits lie in .ci/clippy.toml.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 
-.PHONY: help build demo test lint bench packages
+.PHONY: help build demo test lint bench faults packages
 
 help:
 	@echo 'make demo   see it work: throw-away servers, a restore, an undo, the mail (a minute, after the build)'
 	@echo 'make test   the whole suite, against real servers on loopback'
 	@echo 'make lint   formatting and clippy'
 	@echo 'make bench  measured beside other tools, ten minutes: docs/benchmarks.md; BENCH="--help" says what can be chosen'
+	@echo 'make faults hundreds of faults of each kind, the oracle after each, an hour at most: docs/faults.md; FAULTS="--help" says what can be chosen'
 	@echo 'make build  the program: target/release/backupctl'
 
 build:
@@ -27,6 +28,9 @@ bench:
 	@.ci/packages bench
 	$(CARGO) build --locked --release --bin backupctl --example bench
 	@$(CARGO) run --locked --quiet --release --example bench -- $(BENCH)
+
+faults: packages
+	FAULTS='$(FAULTS)' $(CARGO) test --locked --test backupctl matrix::every_fault -- --ignored --nocapture
 
 lint:
 	$(CARGO) fmt --check
