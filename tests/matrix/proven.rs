@@ -44,17 +44,16 @@ impl Source {
     fn has(&self, test: &str) -> bool {
         let (module, name) = test.rsplit_once("::").expect("a module and a name");
         let module = module.strip_suffix("::tests").unwrap_or(module);
+        // A module within a file has no file of its own.
+        let within = format!("{}::", self.module);
+        let is_its_own = module == self.module || module.starts_with(&within);
         let begin = format!("fn {name}(");
-        self.module == module
-            && self.text.split(&begin).next().is_some_and(|before| {
-                before.len() < self.text.len()
-                    && before
-                        .lines()
-                        .rev()
-                        .take(6)
-                        .any(|line| line.contains("test]") || line.contains("proptest"))
-                    || before.len() < self.text.len() && before.contains("proptest!")
-            })
+        let Some((before, _)) = self.text.split_once(&begin) else {
+            return false;
+        };
+        let mut above = before.lines().rev().take(6);
+        let is_test = above.any(|line| line.contains("test]") || line.contains("test("));
+        is_its_own && (is_test || before.contains("proptest!"))
     }
 }
 
