@@ -117,15 +117,9 @@ fn it_turns_over_the_bits_of_that_byte_alone() {
 }
 
 #[test]
-fn what_is_throttled_is_whole_and_late() {
-    let began = Instant::now();
+fn what_is_throttled_is_whole() {
     let received = harmed(0, Harm::Throttle(200_000));
     assert!(received[..] == numbered(1)[..100_000]);
-    assert!(
-        began.elapsed() >= Duration::from_millis(100),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
 #[test]
