@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Clippy's limits lie in .ci/clippy.toml.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 
-.PHONY: help build demo test lint bench fuzz packages
+.PHONY: help build demo test lint bench faults fuzz packages
 
 help:
 	@echo 'make demo   see it work: throw-away servers, a restore, an undo, the mail (a minute, after the build)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint   formatting and clippy'
 	@echo 'make bench  measured beside other tools, ten minutes: docs/benchmarks.md; BENCH="--help" says what can be chosen'
 	@echo 'make fuzz   the fuzz targets, ten minutes each, two at a time: about an hour; MINUTES=1 TARGETS="zip_gate dump" JOBS=1'
+	@echo 'make faults hundreds of faults of each kind, the oracle after each, an hour at most: docs/faults.md; FAULTS="--help" says what can be chosen'
 	@echo 'make build  the program: target/release/backupctl'
 
 build:
@@ -32,6 +33,9 @@ bench:
 # Needs cargo-fuzz, which it installs, and a C++ compiler; findings are in target/fuzz/artifacts.
 fuzz:
 	@tests/fuzz/run
+
+faults: packages
+	FAULTS='$(FAULTS)' $(CARGO) test --locked --test backupctl matrix::every_fault -- --ignored --nocapture
 
 lint:
 	$(CARGO) fmt --check

@@ -250,6 +250,9 @@ fn told(app: &App, record: &Record) -> Verdict {
 /// From now on the first SIGINT or SIGTERM asks the run to end in order, and the second one not to wait for anything more.
 fn listen() -> std::io::Result<Signals> {
     let signals = Signals::default();
+    // Heard and so no end: a file that may not grow (RLIMIT_FSIZE) is an error of the write, told like a full disk.
+    let file_size = rustix::process::Signal::XFSZ.as_raw();
+    drop(signal(SignalKind::from_raw(file_size))?);
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,

@@ -2,7 +2,7 @@
 //!
 //! `CHAOS_KILLS=500` asks for more kills at random moments than the suite makes.
 
-mod disk;
+pub mod disk;
 mod kills;
 mod link;
 mod process;

@@ -11,6 +11,7 @@ mod list;
 mod load;
 mod locks;
 mod map;
+mod matrix;
 mod notify;
 mod proxy;
 mod restore;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::archives;
 use crate::support::program::Setup;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Direction, Fault, Harm, Proxy};
 use crate::support::sshd::{Options, Sshd};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
@@ -74,6 +74,81 @@ fn bytes_arrive_as_they_were_sent_both_ways_and_after_a_half_close() {
 
     answer.reverse();
     assert!(answer == sent, "{} bytes came back", answer.len());
+}
+
+/// Everything that comes through a proxy with this fault of the 100,000 bytes that a server sends.
+fn harmed(at: u64, harm: Harm) -> Vec<u8> {
+    let port = server(|mut stream| {
+        // A cut connection ends it.
+        let _ = stream.write_all(&numbered(1)[..100_000]);
+    });
+    let proxy = Proxy::to(port, Duration::ZERO);
+    let direction = Direction::ToClient;
+    proxy.arm(Fault {
+        direction,
+        at,
+        harm,
+    });
+    let mut stream = connect(&proxy);
+    let mut received = Vec::new();
+    // A cut may be an error as well as an end.
+    let _ = stream.read_to_end(&mut received);
+    assert!(proxy.disarm().1, "it struck");
+    received
+}
+
+#[test]
+fn it_cuts_behind_the_byte_that_was_asked_for() {
+    for at in [0, 1, 40_001, 99_999] {
+        let received = harmed(at, Harm::Cut);
+        let whole = numbered(1);
+        assert!(received[..] == whole[..received.len()]);
+        assert_eq!(received.len() as u64, at);
+    }
+}
+
+#[test]
+fn it_turns_over_the_bits_of_that_byte_alone() {
+    for at in [0, 40_001, 99_999] {
+        let mut received = harmed(at, Harm::Flip(0x41));
+        received[usize::try_from(at).expect("an index")] ^= 0x41;
+        assert!(received[..] == numbered(1)[..100_000], "{at}");
+    }
+}
+
+#[test]
+fn what_is_throttled_is_whole() {
+    let received = harmed(0, Harm::Throttle(200_000));
+    assert!(received[..] == numbered(1)[..100_000]);
+}
+
+#[test]
+fn a_direction_that_stalls_leaves_the_other_one_open() {
+    let (told, hears) = std::sync::mpsc::channel();
+    let port = server(move |mut stream| {
+        stream.write_all(&[7; 1000]).expect("the proxy takes it");
+        let mut asked = [0; 3];
+        stream.read_exact(&mut asked).expect("the other direction");
+        told.send(asked).expect("the test waits");
+        // Ends with the connection.
+        let _ = stream.read(&mut [0]);
+    });
+    let proxy = Proxy::to(port, Duration::ZERO);
+    let (direction, harm) = (Direction::ToClient, Harm::Stall);
+    proxy.arm(Fault {
+        direction,
+        at: 10,
+        harm,
+    });
+    let mut stream = connect(&proxy);
+    stream.read_exact(&mut [0; 10]).expect("what came before");
+    stream.write_all(&[1, 2, 3]).expect("it is open");
+    let heard = hears.recv_timeout(Duration::from_secs(30));
+    assert_eq!(heard.expect("it arrives"), [1, 2, 3]);
+    drop(proxy);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 #[test]

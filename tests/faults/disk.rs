@@ -42,7 +42,7 @@ impl SmallDisk {
     }
 
     /// Leaves so many bytes free; called again it takes what has become free.
-    fn fill_but(&self, bytes: u64) -> PathBuf {
+    pub fn fill_but(&self, bytes: u64) -> PathBuf {
         let path = self.0.join("filler");
         let mut options = fs::OpenOptions::new();
         let mut filler = options
@@ -330,6 +330,28 @@ fn a_disk_that_is_full_from_the_start_is_told_by_mail() {
     );
     fs::remove_file(filler).expect("room again");
     world.recovers(&archive(server(), "new", Slow::default()));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_ends_a_run_in_order() {
+    for most in [0, 4096, 100_000] {
+        // given: room for no report, for the report alone, and for all but the archive
+        let world = World::new("");
+        let good = archive(server(), "new", Slow::default());
+        world.offer(&good);
+        let limit = ["prlimit".to_owned(), format!("--fsize={most}")];
+        let program = world.setup.program.clone().behind(&limit);
+
+        // when
+        let ran = program.run(&["-c", "config.toml", "run", "--json"]);
+
+        // then: SIGXFSZ would have killed it without a word
+        assert_eq!(ran.code, Some(9), "{most}\n{ran}");
+        assert_eq!(ran.json()["verdict"], "local", "{ran}");
+        assert_eq!(world.live_hash(), world.old);
+        assert!(world.scratch_databases().is_empty());
+        world.recovers(&good);
+    }
 }
 
 #[test]

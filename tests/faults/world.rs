@@ -60,7 +60,8 @@ pub fn archive(server: &Postgres, word: &str, slow: Slow) -> Archive {
     Archive { zip, hash }
 }
 
-fn fill(server: &Postgres, database: &str, word: &str) {
+/// The content that says `word`, in an empty database.
+pub fn fill(server: &Postgres, database: &str, word: &str) {
     server.sql(
         database,
         &format!(
@@ -87,7 +88,7 @@ pub struct World {
     /// The hash of the live database before the fault.
     pub old: String,
     /// Every file of the installation outside of state_dir.
-    outside: BTreeSet<PathBuf>,
+    pub outside: BTreeSet<PathBuf>,
     _store: tempfile::TempDir,
 }
 
@@ -247,7 +248,7 @@ impl World {
         report
     }
 
-    fn names_the_dead(dead: &Value, report: &Value) {
+    pub fn names_the_dead(dead: &Value, report: &Value) {
         let run = dead["run"].as_str().expect("a run id");
         let has_begun = dead["steps"].as_array().is_some_and(|all| !all.is_empty());
         let step = match current_step(dead) {
@@ -261,7 +262,7 @@ impl World {
         assert!(named, "{run} died {step}\n{report:#}");
     }
 
-    fn files_outside(&self) -> BTreeSet<PathBuf> {
+    pub fn files_outside(&self) -> BTreeSet<PathBuf> {
         let state = self.setup.path("state");
         let all = files(&self.setup.path(""));
         all.into_iter()

@@ -21,7 +21,7 @@ const CORE: &str = "CANARY";
 /// What must not be found.
 #[derive(Debug, Clone)]
 pub struct Hunt {
-    needles: Vec<Vec<u8>>,
+    pub needles: Vec<Vec<u8>>,
 }
 
 impl Default for Hunt {
@@ -39,7 +39,7 @@ impl Hunt {
         Self::for_words(&[CORE, &key])
     }
 
-    fn for_words(words: &[&str]) -> Self {
+    pub fn for_words(words: &[&str]) -> Self {
         let mut needles = Vec::new();
         for word in words {
             needles.push(word.as_bytes().to_vec());
@@ -189,7 +189,7 @@ fn inside_base64(word: &str) -> Vec<Vec<u8>> {
 }
 
 /// The mail with every quoted-printable and base64 part made readable.
-fn decoded(mail: &str) -> Vec<u8> {
+pub fn decoded(mail: &str) -> Vec<u8> {
     let mut plain = unquoted(mail);
     for part in mail.split("Content-Transfer-Encoding: base64\r\n").skip(1) {
         let body = part.split_once("\r\n\r\n").map_or("", |(_, body)| body);

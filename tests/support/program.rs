@@ -31,6 +31,7 @@ pub struct Program {
     directory: PathBuf,
     environment: Vec<(String, String)>,
     deadline: Duration,
+    behind: Vec<String>,
 }
 
 /// How it ended and what it said.
@@ -59,7 +60,20 @@ impl Program {
             directory: directory.to_owned(),
             environment: Vec::new(),
             deadline: DEADLINE,
+            behind: Vec::new(),
         }
+    }
+
+    /// Started by this command: `["strace", "-o", …]`, `["prlimit", …]`.
+    pub fn behind(mut self, command: &[String]) -> Self {
+        self.behind = command.to_vec();
+        self
+    }
+
+    /// Fails the test where it works for longer.
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     /// One more variable of its environment.
@@ -88,7 +102,9 @@ impl Program {
     }
 
     fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Running {
-        let mut child = Command::new(binary())
+        let mut words = self.behind.iter().map(PathBuf::from).chain([binary()]);
+        let mut child = Command::new(words.next().expect("the program"))
+            .args(words)
             .args(arguments)
             .current_dir(&self.directory)
             .env_clear()
