@@ -197,9 +197,12 @@ impl World {
         assert_ne!(report["ended"], Value::Null, "{report:#}");
         assert_eq!(self.scratch_databases(), Vec::<String>::new(), "{ran}");
         // A download that was cut short stays for the next run, with what proves it.
-        let goes_on = ["network", "interrupted"].map(Value::from);
-        let is_cut_short = goes_on.contains(&report["verdict"]);
-        self.nothing_is_left_but(|path| is_cut_short && is_download(path));
+        self.nothing_is_left_after(report["verdict"].as_str().expect("a verdict"));
+    }
+
+    /// As [`Self::nothing_is_left`], but for the download that the next run goes on with.
+    pub fn nothing_is_left_after(&self, verdict: &str) {
+        self.nothing_is_left_but(|path| goes_on(verdict) && is_download(path));
     }
 
     /// A run that was killed has said nothing that is not so.
@@ -271,8 +274,13 @@ impl World {
     }
 }
 
+/// After these verdicts a download that was begun stays for the next run.
+pub fn goes_on(verdict: &str) -> bool {
+    ["network", "interrupted"].contains(&verdict)
+}
+
 /// The download that a next run goes on with: both of its files, or none.
-fn is_download(path: &Path) -> bool {
+pub fn is_download(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem == "arriving")
         && path.with_extension("part").exists()
         && path.with_extension("proven").exists()

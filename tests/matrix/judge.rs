@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::field::{Field, GRACE, Seen, Struck, both};
-use crate::faults::world::{World, current_step, files, step_verdict};
+use crate::faults::world::{World, current_step, files, goes_on, is_download, step_verdict};
 use crate::support::program::Ran;
 
 /// What may come of a fault.
@@ -147,18 +147,19 @@ impl Field {
         self.on_disk(&said, expected, ran);
         if expected.is_tidy {
             assert_eq!(after.scratch, Vec::<String>::new(), "{ran}");
-            self.leaves_nothing(expected.is_step);
+            self.leaves_nothing(expected.is_step, &verdict);
         }
         verdict
     }
 
     /// What `unzip` and `fetch` have made stays.
-    fn leaves_nothing(&self, is_step: bool) {
+    fn leaves_nothing(&self, is_step: bool, verdict: &str) {
         if !is_step {
-            return self.world.nothing_is_left();
+            return self.world.nothing_is_left_after(verdict);
         }
         let half_done: Vec<_> = files(&self.world.setup.path("state"))
             .into_iter()
+            .filter(|path| !(goes_on(verdict) && is_download(path)))
             .filter(|path| {
                 let name = path.to_string_lossy();
                 name.ends_with(".part") || name.ends_with(".tmp") || name.contains("/journal/")
