@@ -7,6 +7,7 @@ use flate2::read::MultiGzDecoder;
 use zip::read::ZipReadOptions;
 
 use super::directory::{Directory, Entry};
+use super::inflate::{self, Inflated};
 use super::inspect::admit;
 use super::local_header::{self, Descriptor};
 use super::problem::Problem;
@@ -98,9 +99,14 @@ impl<R: Read + Seek> Inside<R> {
             What::Zip {
                 directory, chosen, ..
             } => {
-                let known = directory.parsed.entry(*chosen).map_err(Problem::from_zip)?;
-                let plain = known.with_reader(&mut self.window, ZipReadOptions::new());
-                Box::new(plain.map_err(Problem::from_zip)?)
+                let entry = &directory.entries[*chosen];
+                if inflate::is_for(entry) {
+                    Box::new(Inflated::open(&mut self.window, entry)?)
+                } else {
+                    let known = directory.parsed.entry(*chosen).map_err(Problem::from_zip)?;
+                    let plain = known.with_reader(&mut self.window, ZipReadOptions::new());
+                    Box::new(plain.map_err(Problem::from_zip)?)
+                }
             }
             What::Whole => {
                 let start = self.window.seek(SeekFrom::Start(0));
