@@ -56,6 +56,10 @@ impl<R: Read + Seek> Window<R> {
         }
     }
 
+    pub(super) fn into_inner(self) -> R {
+        self.inner
+    }
+
     pub(super) fn archive_bytes(&self) -> u64 {
         self.bytes
     }

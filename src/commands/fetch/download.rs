@@ -2,22 +2,23 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{BufReader, Read, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::io::AsyncSeekExt;
 
 use super::feed::{Block, Fed, Feed, Piece};
 use super::keeper::Keeper;
-use super::{Chosen, Fetched, connect, open, patiently, rate, unchanged};
+use super::{Chosen, Fetched, connect, open, patiently, rate, stated, unchanged};
 use crate::commands::Job;
 use crate::config::format_bytes;
 use crate::escape::shown;
 use crate::network::Patience;
-use crate::store::{Listed, Store, StoreError};
+use crate::store::{File as Remote, Listed, Store, StoreError};
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 const BLOCK: usize = 256 << 10;
@@ -36,13 +37,19 @@ pub async fn download(chosen: Chosen, job: &Job<'_>) -> Outcome<Fetched> {
 
 /// As [`download`], and whoever unpacks gets the bytes as they come. None: unpacking has failed, so the rest was not fetched.
 pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<Option<Fetched>> {
-    let Chosen { store, archive, .. } = chosen;
+    let Chosen {
+        store,
+        file,
+        archive,
+        ..
+    } = chosen;
     let mut transfer = Transfer {
         span: 0..archive.bytes,
         keeper: Some(Keeper::start(&archive, job)?),
         feed,
         given_up: false,
         lent: VecDeque::new(),
+        looked_into: Some(file),
         archive,
     };
     transfer.complete(store, job).await?;
@@ -56,13 +63,19 @@ pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<
 
 /// Fetches only what unpacking reads, and keeps nothing. False: unpacking has failed, so the rest was not fetched.
 pub async fn pass_on(chosen: Chosen, feed: Feed, job: &Job<'_>) -> Outcome<bool> {
-    let Chosen { store, archive, .. } = chosen;
+    let Chosen {
+        store,
+        file,
+        archive,
+        ..
+    } = chosen;
     let mut transfer = Transfer {
         span: feed.span(),
         keeper: None,
         feed: Some(feed),
         given_up: false,
         lent: VecDeque::new(),
+        looked_into: Some(file),
         archive,
     };
     transfer.complete(store, job).await?;
@@ -80,6 +93,8 @@ struct Transfer {
     given_up: bool,
     /// Blocks that were handed on, oldest first: their buffers come back.
     lent: VecDeque<Block>,
+    /// Still open since the look, for the first attempt.
+    looked_into: Option<Box<dyn Remote>>,
 }
 
 impl Transfer {
@@ -120,17 +135,14 @@ impl Transfer {
 
     /// Copies from where it stopped to the end, unless nobody wants the rest.
     async fn copy(&mut self, store: &mut dyn Store, job: &Job<'_>) -> Outcome<()> {
-        let mut opened = open(store, &self.archive).await?;
-        unchanged(&self.archive, &opened)?;
-        let sought = opened.file.seek(SeekFrom::Start(self.span.start)).await;
+        let mut file = self.open(store).await?;
+        let sought = file.seek(SeekFrom::Start(self.span.start)).await;
         sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
-        opened.file.straight_to(self.span.end);
+        file.straight_to(self.span.end);
         while !self.is_over() {
-            let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
+            let left = usize::try_from(self.span.end - self.span.start).unwrap_or(usize::MAX);
             let mut buffer = self.buffer();
-            let read = opened
-                .file
-                .read(&mut buffer[..left.min(BLOCK)])
+            let read = poll_fn(|cx| file.poll_block(cx, &mut buffer, left))
                 .await
                 .map_err(|error| Failed::from(StoreError::of_read(error)))?;
             if read == 0 {
@@ -148,7 +160,18 @@ impl Transfer {
             self.hand_on(block).await?;
         }
         // Also where it was found to be broken: it may have been replaced while it came.
-        unchanged(&self.archive, &open(store, &self.archive).await?)
+        unchanged(&self.archive, stated(store, &self.archive).await?)
+    }
+
+    /// The file of the look, whose name was compared then and is again in the end; or, on another connection, what its name
+    /// stands for by now.
+    async fn open(&mut self, store: &mut dyn Store) -> Outcome<Box<dyn Remote>> {
+        if let Some(file) = self.looked_into.take() {
+            return Ok(file);
+        }
+        let opened = open(store, &self.archive).await?;
+        unchanged(&self.archive, opened.stated())?;
+        Ok(opened.file)
     }
 
     /// The oldest one that nobody has any more, or a new one.
@@ -159,9 +182,9 @@ impl Transfer {
         let is_free = |block: &mut Block| Block::get_mut(block).is_some();
         if self.lent.front_mut().is_some_and(is_free) {
             let oldest = self.lent.pop_front().and_then(Block::into_inner);
-            return oldest.map_or_else(|| vec![0; BLOCK], Piece::into_buffer);
+            return oldest.map_or_else(Vec::new, Piece::into_buffer);
         }
-        vec![0; BLOCK]
+        Vec::new()
     }
 
     fn is_over(&self) -> bool {

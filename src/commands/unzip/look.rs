@@ -59,7 +59,7 @@ pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
     let shown = path.display().to_string();
     let look = move || {
         let (file, bytes) = opened(&path)?;
-        look_inside(file, bytes, &restore, HERE, &run)
+        look_inside(file, bytes, &restore, HERE, &run).map(|(contents, _)| contents)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -151,14 +151,14 @@ fn one_file(name: &str) -> Outcome<()> {
 }
 
 /// Applies the gate, finds the dump and reads its table of contents, from a file here or in a store.
-/// `verdicts`: what a missing end record and a failing reader mean there.
+/// Gives the reader back. `verdicts`: what a missing end record and a failing reader mean there.
 pub fn look_inside<R: Read + Seek>(
     reader: R,
     bytes: u64,
     restore: &Restore,
     verdicts: (Verdict, Verdict),
     run: &Run,
-) -> Outcome<Contents> {
+) -> Outcome<(Contents, R)> {
     run.progress.note("looking into the archive");
     let mut inside = gate(reader, bytes, restore, verdicts)?;
     let member = inside.member().clone();
@@ -174,12 +174,15 @@ pub fn look_inside<R: Read + Seek>(
         return Err(judged(Problem::from_reading(error)));
     }
     drop(plain);
-    Ok(Contents {
+    let toc = toc.map_err(broken)?;
+    let (found, reader) = inside.into_parts();
+    let contents = Contents {
         name: member.name,
         bytes: member.bytes,
-        toc: toc.map_err(broken)?,
-        found: inside.into_found(),
-    })
+        toc,
+        found,
+    };
+    Ok((contents, reader))
 }
 
 /// Keeps the first error that reading gave, with its cause.
