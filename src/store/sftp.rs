@@ -3,6 +3,7 @@
 mod auth;
 mod channel;
 mod connect;
+mod greeting;
 mod host_key;
 mod logins;
 mod read_ahead;
