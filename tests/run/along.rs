@@ -203,7 +203,7 @@ fn an_archive_that_is_replaced_behind_an_open_file_is_stale() {
         sshd.put("erp.zip", &whole);
         let setup = over(&sshd, &scene, lines);
         sshd.next_connection(Fault::CutAfter(u64::MAX));
-        sshd.next_connection(Fault::PauseAfter(1_500_000));
+        sshd.next_connection(Fault::Hold(1_500_000));
         let running = setup.start(&["run", "--json"]);
         until("some of it was unpacked", || {
             let mut all = files(&setup, "state/dumps").into_iter();

@@ -30,7 +30,7 @@ pub enum Fault {
     /// Nothing arrives any more after so many bytes, and the connection stays open.
     StallAfter(u64),
     /// Nothing arrives after so many bytes until [`Sshd::go_on`].
-    PauseAfter(u64),
+    Hold(u64),
 }
 
 /// How a server differs from the ordinary one.
@@ -320,7 +320,7 @@ fn serve(client: TcpStream, link: &Arc<Link>, fault: Option<Fault>) {
 fn deliver(mut server: UnixStream, mut client: TcpStream, fault: Option<Fault>, link: &Link) {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = match fault {
-        Some(Fault::CutAfter(bytes) | Fault::StallAfter(bytes) | Fault::PauseAfter(bytes)) => bytes,
+        Some(Fault::CutAfter(bytes) | Fault::StallAfter(bytes) | Fault::Hold(bytes)) => bytes,
         None => u64::MAX,
     };
     while left > 0 {
@@ -333,7 +333,7 @@ fn deliver(mut server: UnixStream, mut client: TcpStream, fault: Option<Fault>, 
             }
             _ => break,
         }
-        if left == 0 && matches!(fault, Some(Fault::PauseAfter(_))) {
+        if left == 0 && matches!(fault, Some(Fault::Hold(_))) {
             link.pause();
             left = u64::MAX;
         }
