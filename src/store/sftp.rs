@@ -3,7 +3,6 @@
 mod auth;
 mod channel;
 mod connect;
-mod greeting;
 mod host_key;
 mod logins;
 mod read_ahead;

@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use super::Connection;
 use super::connect::{Ssh, ended};
-use super::greeting::{Greeted, INIT};
 use super::host_key::Seen;
 use super::recorded::{First, Recorded};
 use crate::store::exact::Arrived;
@@ -28,9 +27,6 @@ const PACKET_OVERHEAD: u32 = 1024;
 
 /// The largest packet we take.
 const LONGEST_PACKET: u32 = 256 * 1024;
-
-/// What a server may send before it grants the subsystem; it is a greeting, or text.
-const MOST_EARLY: usize = LONGEST_PACKET as usize;
 
 /// What [`longest_read`] asks for.
 pub type LongestRead = Shared<BoxFuture<'static, u32>>;
@@ -73,23 +69,16 @@ fn sftp_config() -> Config {
 async fn open_channel(
     ssh: &Ssh,
     seen: &Mutex<Seen>,
-) -> Result<Greeted<russh::ChannelStream<russh::client::Msg>>, StoreError> {
+) -> Result<russh::ChannelStream<russh::client::Msg>, StoreError> {
     let lost = |error: russh::Error| ended("the server opens no channel", &error, seen);
     let mut channel = ssh.channel_open_session().await.map_err(lost)?;
     channel
         .request_subsystem(true, "sftp")
         .await
         .map_err(lost)?;
-    channel.data(&INIT[..]).await.map_err(lost)?;
-    let mut early = Vec::new();
     loop {
         match channel.wait().await {
-            Some(ChannelMsg::Success) => {
-                return Ok(Greeted::new(channel.into_stream(), early));
-            }
-            Some(ChannelMsg::Data { data }) if early.len() < MOST_EARLY => {
-                early.extend_from_slice(&data);
-            }
+            Some(ChannelMsg::Success) => return Ok(channel.into_stream()),
             Some(ChannelMsg::Failure) => {
                 return Err(StoreError::new(Kind::Config, "the server has no SFTP subsystem")
                     .hint("enable SFTP for this user on the server (sshd_config: `Subsystem sftp internal-sftp`)"));
