@@ -28,14 +28,21 @@ impl<R: Read + Seek> Inside<R> {
     /// What was found, without the reader.
     #[must_use]
     pub fn into_found(self) -> Found {
-        Found {
+        self.into_parts().0
+    }
+
+    /// What was found, and the reader, wherever in the archive it is.
+    #[must_use]
+    pub fn into_parts(self) -> (Found, R) {
+        let found = Found {
             bytes: self.window.archive_bytes(),
             limits: self.limits,
             what: self.what,
             packing: self.packing,
             member: self.member,
             password: self.password,
-        }
+        };
+        (found, self.window.into_inner())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry};
+use super::inflate::{self, Inflated};
 use super::inspect::admit;
 use super::local_header::{self, Descriptor};
 use super::packing::Packing;
@@ -116,12 +117,19 @@ impl<R: Read + Seek> Inside<R> {
         let packed: Box<dyn Read + '_> = match &self.what {
             What::Zip {
                 directory, chosen, ..
-            } => Box::new(choose::plain(
-                &mut self.window,
-                directory,
-                *chosen,
-                self.password.as_ref(),
-            )?),
+            } => {
+                let entry = &directory.entries[*chosen];
+                if inflate::is_for(entry) {
+                    Box::new(Inflated::open(&mut self.window, entry)?)
+                } else {
+                    Box::new(choose::plain(
+                        &mut self.window,
+                        directory,
+                        *chosen,
+                        self.password.as_ref(),
+                    )?)
+                }
+            }
             What::Whole => {
                 let start = self.window.seek(SeekFrom::Start(0));
                 start.map_err(Problem::from_reading)?;

@@ -2,6 +2,7 @@
 
 mod along;
 mod look;
+mod writer;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::along::{OnDisk, Unpacking, begin, finish};
 pub use self::look::{Asked, Contents, contents, judged_here, look_inside};
 use self::look::{HERE, gate, judged, opened};
+use self::writer::Writer;
 use super::fetch::{self, Fetched};
 use super::space::{self, Coming};
 use super::{App, Job, Order, perform};
@@ -73,7 +75,7 @@ async fn steps(
     file: Option<&Path>,
 ) -> Outcome<Option<PathBuf>> {
     let fetched = match file {
-        Some(file) => named_archive(job, file).await?,
+        Some(file) => named_archive(job, file)?,
         None => fetch::newest_kept(job)?,
     };
     if app.options.dry_run {
@@ -93,17 +95,11 @@ async fn steps(
 
 const NAMED: &str = "check the path after `--file`, and whether this user may read it";
 
-/// An archive that somebody named, wherever it came from.
-pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
-    let shown = file.display();
+/// An archive that somebody named, wherever it came from. Its SHA-256 is not known yet.
+pub fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
     let meta = std::fs::metadata(file)
-        .judge(Verdict::Local, format!("look at {shown}"))
+        .judge(Verdict::Local, format!("look at {}", file.display()))
         .hint(NAMED)?;
-    let path = file.to_owned();
-    let sha256 = tokio::task::spawn_blocking(move || fetch::sha256_of(&path))
-        .await
-        .judge(Verdict::Bug, "hash the archive")?
-        .judge(Verdict::Local, format!("read {shown}"))?;
     let name = file
         .file_name()
         .unwrap_or_default()
@@ -118,7 +114,7 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
         bytes: meta.len(),
         modified,
         dated: None,
-        sha256: Some(sha256),
+        sha256: None,
     };
     job.run.notes.archive(facts.clone());
     Ok(Fetched {
@@ -127,8 +123,34 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
     })
 }
 
-/// Unpacks the archive's dump below state_dir: temp name, byte budget, CRC, fsync, rename.
+/// Unpacks the archive's dump below state_dir, and hashes the archive meanwhile where nobody has yet.
 pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
+    let (archive, unpacked) = tokio::join!(hashed(fetched, job), unpacked(fetched, job));
+    let archive = Some(archive?);
+    Ok(Unpacked {
+        archive,
+        ..unpacked?
+    })
+}
+
+/// The archive's facts with its SHA-256, which the report has even if the archive turns out to be broken.
+async fn hashed(fetched: &Fetched, job: &Job<'_>) -> Outcome<ArchiveFacts> {
+    let mut facts = fetched.facts.clone();
+    if facts.sha256.is_some() {
+        return Ok(facts);
+    }
+    let path = fetched.path.clone();
+    let sha256 = tokio::task::spawn_blocking(move || fetch::sha256_of(&path))
+        .await
+        .judge(Verdict::Bug, "hash the archive")?
+        .judge(Verdict::Local, format!("read {}", fetched.path.display()))?;
+    facts.sha256 = Some(sha256);
+    job.run.notes.archive(facts.clone());
+    Ok(facts)
+}
+
+/// Temp name, byte budget, CRC, fsync, rename.
+async fn unpacked(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
     let contents = contents(&fetched.path, job).await?;
     space::of_unzip(fetched.facts.bytes, contents.bytes, job)?.judge()?;
     let place = Place::take(job)?;
@@ -180,16 +202,14 @@ impl Place {
 
 async fn unpack(archive: &Path, place: Place, job: &Job<'_>) -> Outcome<(u64, String)> {
     let what = format!("unpack {}", archive.display());
-    let Place {
-        part,
-        path,
-        mut out,
-    } = place;
+    let Place { part, path, out } = place;
     let (archive, asked, run) = (archive.to_owned(), Asked::of(job), job.run.clone());
     let work = move || {
         let clock = Instant::now();
         let (file, bytes) = opened(&archive)?;
         let mut inside = gate(file, bytes, &asked, HERE)?;
+        let written = || format!("write {} to the disk", part.display());
+        let mut out = Writer::start_syncing(out).judge(Verdict::Local, written())?;
         let unpacked = inside
             .unpack(
                 &mut out,
@@ -197,10 +217,8 @@ async fn unpack(archive: &Path, place: Place, job: &Job<'_>) -> Outcome<(u64, St
                 || run.stop.is_cancelled(),
             )
             .map_err(|problem| judged(problem, HERE))?;
-        out.sync_all().judge(
-            Verdict::Local,
-            format!("write {} to the disk", part.display()),
-        )?;
+        let out = out.finish().judge(Verdict::Local, written())?;
+        out.sync_all().judge(Verdict::Local, written())?;
         durable::publish(&part, &path)
             .judge(Verdict::Local, format!("write {}", path.display()))?;
         Ok((unpacked, fetch::rate(unpacked, clock.elapsed())))
@@ -301,7 +319,7 @@ pub async fn named_dump(job: &Job<'_>, file: &Path) -> Outcome<Unpacked> {
         .read_to_end(&mut head)
         .judge(Verdict::Local, what())?;
     if !dump::looks_like_dump(&head) {
-        return dump(&named_archive(job, file).await?, job).await;
+        return dump(&named_archive(job, file)?, job).await;
     }
     let toc = Toc::open(file).context(what())?;
     let bytes = std::fs::metadata(file).judge(Verdict::Local, what())?.len();

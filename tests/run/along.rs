@@ -1,6 +1,6 @@
 //! The dump is unpacked while its archive comes: with the archive kept, and with only the dump's own bytes fetched.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -194,6 +194,37 @@ fn an_archive_that_is_replaced_while_it_is_unpacked_is_stale() {
     );
     scene.is_untouched();
     nothing_is_left(&setup);
+}
+
+/// Over one connection, which has the old file open all the time: only its name tells that there is another one.
+#[test]
+fn an_archive_that_is_replaced_behind_an_open_file_is_stale() {
+    let scene = Scene::new();
+    let whole = zip().entry("erp.dump", long_dump(3_000_000)).build();
+    for lines in [KEPT, NOT_KEPT] {
+        let sshd = Sshd::start();
+        sshd.put("erp.zip", &whole);
+        let setup = over(&sshd, &scene, lines);
+        sshd.next_connection(Fault::CutAfter(u64::MAX));
+        sshd.next_connection(Fault::Hold(1_500_000));
+        let running = setup.start(&["run", "--json"]);
+        until("some of it was unpacked", || {
+            let mut all = files(&setup, "state/dumps").into_iter();
+            all.any(|file| file.metadata().is_ok_and(|file| file.len() > 500_000))
+        });
+
+        let newer = sshd.put("newer", &packed().entry("erp.dump", dump()).build());
+        fs::rename(newer, sshd.dir.join("erp.zip")).expect("another archive");
+        sshd.go_on();
+
+        let report = judged(&setup, &running.finish(), "stale");
+        says(
+            text(&report["message"]),
+            &["erp.zip", "still being written"],
+        );
+        scene.is_untouched();
+        nothing_is_left(&setup);
+    }
 }
 
 /// Changes a byte in place, and nothing that a listing shows.

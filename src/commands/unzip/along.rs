@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::look::{Contents, contents as look_again, judged_here};
+use super::writer::Writer;
 use super::{Place, Unpacked};
 use crate::archive::Found;
 use crate::commands::Job;
@@ -36,7 +37,13 @@ pub fn begin(contents: &Contents, archive: &str, job: &Job<'_>) -> Outcome<(Feed
     let Place { part, path, out } = Place::take(job)?;
     let (feed, arriving) = feed(contents.found.span());
     let (found, run) = (contents.found.clone(), job.run.clone());
-    let work = move || unpack(&found, arriving, out, &run);
+    let what = format!("write {}", part.display());
+    let out = Writer::start(out).judge(Verdict::Local, &what)?;
+    let work = move || {
+        let (bytes, out) = unpack(&found, arriving, out, &run)?;
+        let out = out.finish().judge(Verdict::Local, &what)?;
+        Ok((bytes, out))
+    };
     let unpacking = Unpacking {
         contents: contents.clone(),
         what: format!("unpack `{}` while it comes", shown(archive)),
@@ -47,7 +54,7 @@ pub fn begin(contents: &Contents, archive: &str, job: &Job<'_>) -> Outcome<(Feed
     Ok((feed, unpacking))
 }
 
-fn unpack(found: &Found, arriving: Arriving, mut out: File, run: &Run) -> Outcome<(u64, File)> {
+fn unpack(found: &Found, arriving: Arriving, mut out: Writer, run: &Run) -> Outcome<(u64, Writer)> {
     let ended_well = arriving.ended_well();
     let mut inside = found.over(arriving).map_err(judged_here)?;
     let unpacked = inside.unpack(&mut out, |_| {}, || run.stop.is_cancelled());

@@ -81,7 +81,7 @@ pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
     let shown = path.display().to_string();
     let look = move || {
         let (file, bytes) = opened(&path)?;
-        look_inside(file, bytes, &asked, HERE, &run)
+        look_inside(file, bytes, &asked, HERE, &run).map(|(contents, _)| contents)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -169,14 +169,14 @@ fn one_file(name: &str) -> Outcome<()> {
 }
 
 /// Applies the gate, finds the dump and reads its table of contents, from a file here or in a store.
-/// `verdicts`: what a missing end record and a failing reader mean there.
+/// Gives the reader back. `verdicts`: what a missing end record and a failing reader mean there.
 pub fn look_inside<R: Read + Seek>(
     reader: R,
     bytes: u64,
     asked: &Asked,
     verdicts: (Verdict, Verdict),
     run: &Run,
-) -> Outcome<Contents> {
+) -> Outcome<(Contents, R)> {
     run.progress.note("looking into the archive");
     let mut inside = gate(reader, bytes, asked, verdicts)?;
     let member = inside.member().clone();
@@ -198,12 +198,15 @@ pub fn look_inside<R: Read + Seek>(
         }
         read => read,
     };
-    Ok(Contents {
+    let toc = toc.map_err(broken)?;
+    let (found, reader) = inside.into_parts();
+    let contents = Contents {
         name: member.name,
         bytes: member.bytes,
-        toc: toc.map_err(broken)?,
-        found: inside.into_found(),
-    })
+        toc,
+        found,
+    };
+    Ok((contents, reader))
 }
 
 /// A wrong password that passed gives noise: what else comes out is known for what it is.
