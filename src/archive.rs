@@ -12,6 +12,7 @@ mod gate;
 mod head;
 mod inspect;
 mod local_header;
+mod parts;
 mod problem;
 mod record;
 mod unpack;

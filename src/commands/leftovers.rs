@@ -243,7 +243,7 @@ async fn has_its_stamp(login: &Login, name: &str) -> Outcome<bool> {
     is_prepared
 }
 
-/// Removes one of our files, and nothing outside state_dir whatever a journal says.
+/// Removes one of our files, or a dump of many files, and nothing outside state_dir whatever a journal says.
 fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
     if !path.starts_with(state_dir)
         || path
@@ -255,5 +255,5 @@ fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
             format!("the journal names {}, outside state_dir", path.display()),
         ));
     }
-    durable::remove(path).judge(Verdict::Local, format!("remove {}", path.display()))
+    durable::remove_all(path).judge(Verdict::Local, format!("remove {}", path.display()))
 }

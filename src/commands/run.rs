@@ -123,7 +123,7 @@ fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
     };
     job.run.notes.plan(vec![told.to_owned()]);
     if job.restore.stream {
-        return Ok(());
+        return stream::suits(chosen.contents.toc.header.format);
     }
     fetch::plan_space(job, needed_bytes(chosen, job))
 }
@@ -166,7 +166,7 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
     };
     let suited = restore::suits(&held, &chosen.contents.toc, job).await?;
     if job.restore.stream {
-        let ready = stream::ready(chosen, suited, job);
+        let ready = stream::ready(chosen, suited, job)?;
         return Ok(Newest::Streamable(Box::new(held), Box::new(ready)));
     }
     fetch::space(job, needed_bytes(&chosen, job))?;
