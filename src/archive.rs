@@ -17,6 +17,7 @@ mod inflate;
 mod inspect;
 mod local_header;
 mod packing;
+mod parts;
 mod problem;
 mod record;
 mod unpack;

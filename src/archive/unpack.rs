@@ -33,6 +33,8 @@ pub(super) enum What {
         directory: Arc<Directory>,
         chosen: usize,
         descriptor: Option<Descriptor>,
+        /// All entries of a dump of many files, in the archive's order; empty for a dump in one file.
+        parts: Arc<[usize]>,
     },
     /// No ZIP: the file itself.
     Whole,
@@ -85,29 +87,32 @@ impl<R: Read + Seek> Inside<R> {
     /// Makes another file of the archive the one that `open` and `unpack` read, after the same look at it. As it is: a part of
     /// a dump that is packed with gzip or Zstandard stays so.
     pub fn turn_to(&mut self, name: &str) -> Result<(), Problem> {
-        let What::Zip {
+        let found = match &self.what {
+            What::Zip { directory, .. } => {
+                directory.entries.iter().find(|entry| entry.name == name)
+            }
+            What::Whole => None,
+        };
+        let found = found.map(|entry| entry.index);
+        let index = found
+            .ok_or_else(|| Problem::damaged(format!("{} is not in the archive", quoted(name))))?;
+        self.turn_to_entry(index)
+    }
+
+    pub(super) fn turn_to_entry(&mut self, index: usize) -> Result<(), Problem> {
+        if let What::Zip {
             directory,
             chosen,
             descriptor,
+            ..
         } = &mut self.what
-        else {
-            return Err(Problem::damaged(format!(
-                "{} is not in the archive",
-                quoted(name)
-            )));
-        };
-        let entry = directory
-            .entries
-            .iter()
-            .find(|entry| entry.name == name)
-            .ok_or_else(|| Problem::damaged(format!("{} is not in the archive", quoted(name))))?;
-        (self.member, *descriptor) = admit(
-            &mut self.window,
-            entry,
-            (self.limits, self.password.as_ref()),
-        )?;
-        *chosen = entry.index;
-        self.packing = Packing::Plain;
+        {
+            let entry = &directory.entries[index];
+            let asked = (self.limits, self.password.as_ref());
+            (self.member, *descriptor) = admit(&mut self.window, entry, asked)?;
+            *chosen = index;
+            self.packing = Packing::Plain;
+        }
         Ok(())
     }
 
@@ -176,6 +181,7 @@ impl<R: Read + Seek> Inside<R> {
                 directory,
                 chosen,
                 descriptor: Some(descriptor),
+                ..
             } => local_header::check_descriptor(
                 &mut self.window,
                 &directory.entries[*chosen],
