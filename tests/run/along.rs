@@ -126,7 +126,7 @@ fn a_cut_link_is_resumed_where_nothing_keeps_the_archive() {
     let whole = zip().entry("erp.dump", long_dump(3_000_000)).build();
     sshd.put("erp.zip", &whole);
     // The first connection only knocks.
-    for bytes in [u64::MAX, 1_500_000, 1_200_000] {
+    for bytes in [u64::MAX, 1_500_000, 1_800_000] {
         sshd.next_connection(Fault::CutAfter(bytes));
     }
     let setup = over(&sshd, &scene, NOT_KEPT);
@@ -168,6 +168,13 @@ fn a_server_that_goes_down_for_good_ends_both_halves_as_network() {
         says(text(&report["message"]), &["erp.zip", "attempts"]);
         assert_eq!(steps(&report)[..2], ["network", "fetch"]);
         scene.is_untouched();
+        if keep == KEPT {
+            let kept = files(&setup, "state/archives");
+            let names: Vec<_> = kept.iter().filter_map(|file| file.file_name()).collect();
+            assert_eq!(names, ["arriving.part", "arriving.proven"]);
+            fs::remove_dir_all(setup.path("state/archives"))
+                .expect("what the next run would go on with");
+        }
         nothing_is_left(&setup);
     }
 }

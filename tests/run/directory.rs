@@ -173,6 +173,48 @@ fn a_directory_in_an_archive_goes_live_whoever_dumped_and_packed_it() {
 }
 
 #[test]
+fn a_directory_in_an_archive_with_a_password_goes_live_with_it_and_is_config_without() {
+    let seven_zip = "7z a -tzip -mem=AES256 -psecret a.zip erp > 7z.log";
+    for (command, lines) in [
+        ("zip -qrP secret a.zip erp", "keep_archives = 0"),
+        (seven_zip, "keep_archives = 0"),
+        (seven_zip, "keep_archives = 1"),
+    ] {
+        // given
+        let folder = dumped(&["-Z0"]);
+        let archive = by_info_zip(folder.path(), command);
+        let (scene, sshd) = (Scene::new(), Sshd::start());
+        sshd.put("erp.zip", &archive);
+        let with = |lines: &str| {
+            let setup = Setup::new().sftp(&sshd).database(scene.server, &scene.live);
+            setup
+                .secret("ZIP_PASSWORD", "secret")
+                .restore(lines)
+                .write()
+        };
+
+        // when, then: without
+        let without = with(lines);
+        judged(&without, &without.run(&["run", "--json"]), "config");
+        scene.is_untouched();
+
+        // when, then: with
+        let setup = with(&format!("zip_password = \"env:ZIP_PASSWORD\"\n{lines}"));
+        judged(&setup, &setup.run(&["run", "--json"]), "done");
+        is_all_new(&scene);
+        nothing_is_left(&setup);
+
+        // when, then: by hand
+        let path = setup.path("erp.zip");
+        fs::write(&path, &archive).expect("an archive");
+        let file = ["unzip", "--file", &path.to_string_lossy()];
+        let unzipped = setup.run(&file).expect(0).stdout;
+        let erp = folder.path().join("erp");
+        assert!(contents(Path::new(unzipped.trim_end())) == contents(&erp));
+    }
+}
+
+#[test]
 fn every_order_and_kind_of_entries_is_unpacked_while_it_comes() {
     let mut reversed = contents(&plain().join("erp"));
     reversed.reverse();
