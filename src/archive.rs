@@ -1,4 +1,5 @@
-//! ZIP: the gate and the unpacking. The crate `zip` parses and inflates; what may be inflated at all is decided here, before.
+//! ZIP: the gate and the unpacking. The crate `zip` parses, and reads what is not simply deflated; what may be unpacked at all is
+//! decided here, before.
 //!
 //! Nothing is repaired or sanitised: an archive is in order or it is damaged. There is no cap on the ratio, since a dump full of
 //! zeros rightly packs 1000:1: a bomb is bounded by `max_unpacked`, by the size that the directory declares (one byte more is
@@ -12,9 +13,11 @@ mod extra;
 mod found;
 mod gate;
 mod head;
+mod inflate;
 mod inspect;
 mod local_header;
 mod packing;
+mod parts;
 mod problem;
 mod record;
 mod unpack;

@@ -85,7 +85,7 @@ pub enum Command {
     Unzip {
         #[command(flatten)]
         job: One,
-        /// Another archive than the newest fetched one
+        /// Another archive than the newest fetched one, or the directory of a dump
         #[arg(long, value_name = "ARCHIVE")]
         file: Option<PathBuf>,
         #[command(flatten)]
@@ -99,7 +99,7 @@ pub enum Command {
     Restore {
         #[command(flatten)]
         job: One,
-        /// A dump or an archive [default: the newest unzipped dump]
+        /// A dump, its directory, or an archive [default: the newest unzipped dump]
         #[arg(long, value_name = "DUMP_OR_ARCHIVE")]
         file: Option<PathBuf>,
         #[command(flatten)]

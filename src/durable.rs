@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// How often a directory is emptied before it is given up: a thread that has been told to stop may still put a few files into it.
+const ATTEMPTS: u32 = 100;
+
 /// Creates `path` and its parents with mode 0700 where they are missing.
 ///
 /// # Errors
@@ -84,6 +87,26 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Removes a file, or a directory with all that is in it, durably; what is not there is fine.
+///
+/// # Errors
+/// Whatever else the file system says.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    if !is_directory {
+        return remove(path);
+    }
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && left > 0 => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return sync_parent(path),
+        }
     }
 }
 

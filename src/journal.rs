@@ -17,7 +17,7 @@ use crate::run::RunId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Created {
-    /// A temporary or unpacked file below state_dir.
+    /// A temporary or unpacked file below state_dir, or the directory of a dump of many files.
     File(PathBuf),
     /// A download. It stays for the next run where a note beside it says what of it is proven.
     Part(PathBuf),

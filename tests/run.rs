@@ -5,6 +5,7 @@ mod checks;
 mod choosing;
 mod create;
 mod damaged;
+mod directory;
 mod dry_run;
 mod encrypted;
 mod hooks;

@@ -6,6 +6,7 @@ mod logins;
 mod reading;
 
 use std::fs;
+use std::future::poll_fn;
 use std::io::{SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
@@ -362,6 +363,51 @@ async fn only_a_regular_file_of_the_directory_can_be_opened() {
                 setup.kind
             );
             assert!(!error.to_string().contains(char::is_control), "{error}");
+            let error = store.stated(name).await.expect_err(name);
+            assert_eq!(error.kind, Kind::NotFound, "{name:?}: {error}");
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_name_stands_for_is_told_as_it_is_now() {
+    for setup in every_kind() {
+        let path = setup.dir.join("a.zip");
+        fs::write(&path, b"one").unwrap();
+        let mut store = open(&setup.store).await.unwrap();
+        let opened = store.open("a.zip").await.unwrap();
+        assert_eq!(store.stated("a.zip").await.unwrap(), opened.stated());
+
+        fs::write(setup.dir.join("b.zip"), b"three").unwrap();
+        fs::rename(setup.dir.join("b.zip"), &path).unwrap();
+
+        let now = store.stated("a.zip").await.unwrap();
+        assert_eq!((opened.bytes, now.bytes), (3, 5), "{}", setup.kind);
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_read_whole_in_blocks_of_any_length() {
+    for setup in every_kind() {
+        let written = content(3_000_001);
+        fs::write(setup.dir.join("a.zip"), &written).unwrap();
+        let mut store = open(&setup.store).await.unwrap();
+        for most in [1000, 300_000, usize::MAX] {
+            let mut file = store.open("a.zip").await.unwrap().file;
+            // What comes behind a read that took a part of what is at hand.
+            let mut read = vec![0; 777];
+            file.read_exact(&mut read).await.unwrap();
+            file.straight_to(2_900_000);
+            while read.len() < 2_900_000 {
+                let most = most.min(2_900_000 - read.len());
+                let mut block = vec![7; 5];
+                let got = poll_fn(|cx| file.poll_block(cx, &mut block, most)).await;
+                let got = got.unwrap();
+                assert!(got > 0 && got <= most, "{got} of {most}");
+                read.extend_from_slice(&block[..got]);
+            }
+            assert!(read == written[..2_900_000], "{} {most}", setup.kind);
         }
     }
 }

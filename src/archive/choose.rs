@@ -14,8 +14,9 @@ use super::{MAX_PEEKS, encryption, gate, head, local_header};
 use crate::escape::quoted;
 use crate::secret::Secret;
 
-/// The table of contents of a dump in directory format: the other files of its folder belong to it.
+/// The table of contents of a dump in directory format: files of its folder with these endings belong to it.
 const TABLE_OF_CONTENTS: &str = "toc.dat";
+const OF_A_DIRECTORY: [&str; 5] = [".dat", ".toc", ".dat.gz", ".dat.lz4", ".dat.zst"];
 
 /// Tells a dump by its first bytes.
 pub(super) type Recognise<'a> = &'a dyn Fn(&[u8]) -> bool;
@@ -50,17 +51,20 @@ pub(super) fn dump<R: Read + Seek>(
     }
 }
 
-/// Matches the whole name, or its last part where the pattern has no folder.
+/// Matches the whole name, or its last part where the pattern has no folder; a dump in directory format by its folder as well.
 fn matching<'a>(files: &[&'a Entry], pattern: &str) -> Result<Vec<&'a Entry>, Problem> {
-    let glob: GlobMatcher = Glob::new(pattern)
+    let glob: GlobMatcher = Glob::new(pattern.trim_end_matches('/'))
         .map_err(|error| Problem::Config {
             message: format!("`dump = {pattern:?}` is no pattern: {}", error.kind()),
             hint: "name the dump inside the archive, for example `dump = \"*.dump\"`".into(),
         })?
         .compile_matcher();
-    let by_last_part = !pattern.contains('/');
+    let by_last_part = !pattern.trim_end_matches('/').contains('/');
+    let is_named =
+        |name: &str| glob.is_match(name) || (by_last_part && glob.is_match(last_part(name)));
     let found = files.iter().copied().filter(|entry| {
-        glob.is_match(&entry.name) || (by_last_part && glob.is_match(last_part(&entry.name)))
+        let is_contents = last_part(&entry.name) == TABLE_OF_CONTENTS;
+        is_named(&entry.name) || (is_contents && is_named(folder(&entry.name)))
     });
     Ok(found.collect())
 }
@@ -74,11 +78,13 @@ fn by_magic<R: Read + Seek>(
     let mut dumps: Vec<&Entry> = Vec::new();
     let mut unreadable = None;
     candidates.sort_by_key(|entry| last_part(&entry.name) != TABLE_OF_CONTENTS);
-    for (peeked, entry) in candidates.iter().copied().enumerate() {
+    let mut peeked = 0;
+    for entry in candidates.iter().copied() {
         if dumps.iter().any(|dump| is_part_of(entry, dump)) {
             continue;
         }
-        if peeked >= MAX_PEEKS {
+        peeked += 1;
+        if peeked > MAX_PEEKS {
             return Err(ambiguous(
                 "the archive has too many files to look into each",
                 &candidates,
@@ -115,7 +121,12 @@ fn no_dump(candidates: &[&Entry]) -> &'static str {
 }
 
 fn is_part_of(entry: &Entry, dump: &Entry) -> bool {
-    last_part(&dump.name) == TABLE_OF_CONTENTS && folder(&entry.name) == folder(&dump.name)
+    let is_of_a_directory = OF_A_DIRECTORY
+        .iter()
+        .any(|ending| entry.name.ends_with(ending));
+    last_part(&dump.name) == TABLE_OF_CONTENTS
+        && folder(&entry.name) == folder(&dump.name)
+        && is_of_a_directory
 }
 
 /// What the first bytes of an entry tell. An encrypted one gives its password away as a wrong one here, or nowhere.

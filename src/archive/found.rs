@@ -28,34 +28,45 @@ impl<R: Read + Seek> Inside<R> {
     /// What was found, without the reader.
     #[must_use]
     pub fn into_found(self) -> Found {
-        Found {
+        self.into_parts().0
+    }
+
+    /// What was found, and the reader, wherever in the archive it is.
+    #[must_use]
+    pub fn into_parts(self) -> (Found, R) {
+        let found = Found {
             bytes: self.window.archive_bytes(),
             limits: self.limits,
             what: self.what,
             packing: self.packing,
             member: self.member,
             password: self.password,
-        }
+        };
+        (found, self.window.into_inner())
     }
 }
 
 impl Found {
-    /// The archive's bytes that unpacking reads: those of the dump's entry with its headers, or all.
+    /// The archive's bytes that unpacking reads: those of the dump's entries with their headers, or all.
     #[must_use]
     pub fn span(&self) -> Range<u64> {
         match &self.what {
             What::Zip {
-                directory, chosen, ..
+                directory,
+                chosen,
+                parts,
+                ..
             } => {
-                let entry = &directory.entries[*chosen];
-                entry.header_at..entry.next_at
+                let [first, last] = [parts.first(), parts.last()]
+                    .map(|part| &directory.entries[*part.unwrap_or(chosen)]);
+                first.header_at..last.next_at
             }
             What::Whole => 0..self.bytes,
         }
     }
 
     /// Turns to `reader`, which needs to know the archive's bytes of [`Found::span`] only, and to go back only to the local
-    /// header: at most [`Found::LOOKED_AT`] bytes.
+    /// header that it has passed last, one of [`Found::starts`]: at most [`Found::LOOKED_AT`] bytes.
     ///
     /// # Errors
     /// The local header there is another one than the directory says.
@@ -66,6 +77,7 @@ impl Found {
             directory,
             chosen,
             descriptor,
+            ..
         } = &mut what
         {
             *descriptor = local_header::check(&mut window, &directory.entries[*chosen])?;
@@ -80,7 +92,7 @@ impl Found {
         })
     }
 
-    /// What of the start of a span may be read twice: a local header with the longest name and extra field, and a block behind it.
+    /// What behind a start may be read twice: a local header with the longest name and extra field, and a block behind it.
     pub const LOOKED_AT: usize = 512 * 1024;
 
     /// Whether both looks have seen the same directory and end record, byte for byte, and chose the same dump in it.

@@ -48,6 +48,7 @@ pub fn inspect<R: Read + Seek>(
         directory: directory.into(),
         chosen,
         descriptor,
+        parts: [].into(),
     };
     Ok(Inside {
         window,

@@ -70,6 +70,17 @@ fn crc(header: Record, entry: &Entry) -> u32 {
     if is_time { 0 } else { crc }
 }
 
+/// Where the entry's bytes begin.
+pub(super) fn content_at<R: Read + Seek>(
+    window: &mut Window<R>,
+    entry: &Entry,
+) -> Result<u64, Problem> {
+    let data = window.read_at(entry.header_at, BYTES)?;
+    let header = Record::at(&data, 0, 30, SIGNATURE).ok_or_else(|| unlike(entry, "is missing"))?;
+    let [name_bytes, extra_bytes] = [26, 28].map(|field| u64::from(header.u16(field)));
+    Ok(entry.header_at + BYTES + name_bytes + extra_bytes)
+}
+
 /// Unpacked and packed size; in a zip64 extra field where the header says so.
 fn sizes(header: Record, extra: &[u8]) -> [u64; 2] {
     let mut wide = zip64_fields(extra);

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use super::directory::{Directory, Entry};
+use super::inflate::{self, Inflated};
 use super::inspect::admit;
 use super::local_header::{self, Descriptor};
 use super::packing::Packing;
@@ -32,6 +33,8 @@ pub(super) enum What {
         directory: Arc<Directory>,
         chosen: usize,
         descriptor: Option<Descriptor>,
+        /// All entries of a dump of many files, in the archive's order; empty for a dump in one file.
+        parts: Arc<[usize]>,
     },
     /// No ZIP: the file itself.
     Whole,
@@ -84,29 +87,32 @@ impl<R: Read + Seek> Inside<R> {
     /// Makes another file of the archive the one that `open` and `unpack` read, after the same look at it. As it is: a part of
     /// a dump that is packed with gzip or Zstandard stays so.
     pub fn turn_to(&mut self, name: &str) -> Result<(), Problem> {
-        let What::Zip {
+        let found = match &self.what {
+            What::Zip { directory, .. } => {
+                directory.entries.iter().find(|entry| entry.name == name)
+            }
+            What::Whole => None,
+        };
+        let found = found.map(|entry| entry.index);
+        let index = found
+            .ok_or_else(|| Problem::damaged(format!("{} is not in the archive", quoted(name))))?;
+        self.turn_to_entry(index)
+    }
+
+    pub(super) fn turn_to_entry(&mut self, index: usize) -> Result<(), Problem> {
+        if let What::Zip {
             directory,
             chosen,
             descriptor,
+            ..
         } = &mut self.what
-        else {
-            return Err(Problem::damaged(format!(
-                "{} is not in the archive",
-                quoted(name)
-            )));
-        };
-        let entry = directory
-            .entries
-            .iter()
-            .find(|entry| entry.name == name)
-            .ok_or_else(|| Problem::damaged(format!("{} is not in the archive", quoted(name))))?;
-        (self.member, *descriptor) = admit(
-            &mut self.window,
-            entry,
-            (self.limits, self.password.as_ref()),
-        )?;
-        *chosen = entry.index;
-        self.packing = Packing::Plain;
+        {
+            let entry = &directory.entries[index];
+            let asked = (self.limits, self.password.as_ref());
+            (self.member, *descriptor) = admit(&mut self.window, entry, asked)?;
+            *chosen = index;
+            self.packing = Packing::Plain;
+        }
         Ok(())
     }
 
@@ -116,12 +122,19 @@ impl<R: Read + Seek> Inside<R> {
         let packed: Box<dyn Read + '_> = match &self.what {
             What::Zip {
                 directory, chosen, ..
-            } => Box::new(choose::plain(
-                &mut self.window,
-                directory,
-                *chosen,
-                self.password.as_ref(),
-            )?),
+            } => {
+                let entry = &directory.entries[*chosen];
+                if inflate::is_for(entry) {
+                    Box::new(Inflated::open(&mut self.window, entry)?)
+                } else {
+                    Box::new(choose::plain(
+                        &mut self.window,
+                        directory,
+                        *chosen,
+                        self.password.as_ref(),
+                    )?)
+                }
+            }
             What::Whole => {
                 let start = self.window.seek(SeekFrom::Start(0));
                 start.map_err(Problem::from_reading)?;
@@ -168,6 +181,7 @@ impl<R: Read + Seek> Inside<R> {
                 directory,
                 chosen,
                 descriptor: Some(descriptor),
+                ..
             } => local_header::check_descriptor(
                 &mut self.window,
                 &directory.entries[*chosen],

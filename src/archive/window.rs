@@ -8,7 +8,8 @@ use super::problem::{Problem, ReaderFailed};
 
 /// Enough for the longest comment and everything before it in the end record.
 pub(super) const TAIL_BYTES: u64 = 66 * 1024;
-const BLOCK_BYTES: usize = 256 * 1024;
+/// Who reads so much at once gets it without a copy in between.
+pub(super) const BLOCK_BYTES: usize = 256 * 1024;
 
 pub(super) struct Window<R> {
     inner: R,
@@ -53,6 +54,10 @@ impl<R: Read + Seek> Window<R> {
             tail: Held::default(),
             block: Held::default(),
         }
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.inner
     }
 
     pub(super) fn archive_bytes(&self) -> u64 {

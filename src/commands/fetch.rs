@@ -29,12 +29,14 @@ use crate::config::{Restore, StoreKind, format_bytes, format_duration};
 use crate::escape::shown;
 use crate::network::Patience;
 use crate::report::{ArchiveFacts, Record, Report, Step};
-use crate::store::{self, Credentials, Listed, Listing, Opened, Store};
+use crate::store::{self, Credentials, File, Listed, Listing, Opened, Stated, Store};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 /// An archive that nothing speaks against, still in its store.
 pub struct Chosen {
     store: Box<dyn Store>,
+    /// As it was opened for the look.
+    file: Box<dyn File>,
     pub archive: Listed,
     pub contents: Contents,
 }
@@ -199,7 +201,7 @@ fn credentials(job: &Job<'_>) -> Credentials {
 /// each time, so that one that was put in its place is seen, and as it was opened last it is looked into.
 async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
     if !job.restore.settle.is_zero() {
-        unchanged(archive, &open(store, archive).await?)?;
+        unchanged(archive, open(store, archive).await?.stated())?;
         job.run.progress.note(&format!(
             "watching `{}` for {}",
             shown(&archive.name),
@@ -208,7 +210,7 @@ async fn settled(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outc
         tokio::time::sleep(job.restore.settle).await;
     }
     let opened = open(store, archive).await?;
-    unchanged(archive, &opened)?;
+    unchanged(archive, opened.stated())?;
     Ok(opened)
 }
 
@@ -220,7 +222,16 @@ async fn open(store: &mut dyn Store, archive: &Listed) -> Outcome<Opened> {
         .context(format!("open `{}`", shown(&archive.name)))
 }
 
-fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
+/// What its name stands for now.
+async fn stated(store: &mut dyn Store, archive: &Listed) -> Outcome<Stated> {
+    store
+        .stated(&archive.name)
+        .await
+        .map_err(Failed::from)
+        .context(format!("look at `{}` again", shown(&archive.name)))
+}
+
+fn unchanged(archive: &Listed, now: Stated) -> Outcome<()> {
     if archive.bytes == now.bytes && archive.modified == now.modified {
         return Ok(());
     }
@@ -236,17 +247,17 @@ fn unchanged(archive: &Listed, now: &Opened) -> Outcome<()> {
 }
 
 /// The archive's end record, its directory and the head of its dump, read where the archive lies.
-async fn peek(job: &Job<'_>, opened: Opened, archive: &Listed) -> Outcome<Contents> {
+async fn peek(
+    job: &Job<'_>,
+    opened: Opened,
+    archive: &Listed,
+) -> Outcome<(Contents, Box<dyn File>)> {
     let (bytes, asked, run) = (opened.bytes, Asked::of(job), job.run.clone());
     let read = tokio::task::spawn_blocking(move || {
         let reader = SyncIoBridge::new(opened.file);
-        look_inside(
-            reader,
-            bytes,
-            &asked,
-            (Verdict::Stale, Verdict::Network),
-            &run,
-        )
+        let verdicts = (Verdict::Stale, Verdict::Network);
+        let (contents, reader) = look_inside(reader, bytes, &asked, verdicts, &run)?;
+        Ok((contents, reader.into_inner()))
     });
     read.await
         .judge(Verdict::Bug, "look into the archive")?

@@ -257,10 +257,10 @@ async fn has_its_stamp(login: &Login, name: &str) -> Outcome<bool> {
     is_prepared
 }
 
-/// Removes one of our files, and nothing outside state_dir whatever a journal says.
+/// Removes one of our files, or a dump of many files, and nothing outside state_dir whatever a journal says.
 fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
     is_ours(state_dir, path)?;
-    durable::remove(path).judge(Verdict::Local, format!("remove {}", path.display()))
+    durable::remove_all(path).judge(Verdict::Local, format!("remove {}", path.display()))
 }
 
 /// An unfinished download stays if the next run may go on with it.

@@ -144,6 +144,9 @@ fn plan_room(job: &Job<'_>, chosen: &fetch::Chosen) -> Outcome<()> {
         "way       only the dump's bytes are fetched, and unpacked while they come; the archive is not kept"
     };
     job.run.notes.plan(vec![told.to_owned()]);
+    if job.restore.stream {
+        stream::suits(chosen.contents.toc.header.format)?;
+    }
     let room = space::of_run(chosen.archive.bytes, chosen.contents.bytes, job)?;
     job.run.notes.plan(room.in_words());
     room.judge()
@@ -193,7 +196,7 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
     };
     let suited = restore::suits(&held, &chosen.contents.toc, chosen.coming(), job).await?;
     if job.restore.stream {
-        let ready = stream::ready(chosen, suited, job);
+        let ready = stream::ready(chosen, suited, job)?;
         return Ok(Newest::Streamable(Box::new(held), Box::new(ready)));
     }
     space::of_run(chosen.archive.bytes, chosen.contents.bytes, job)?.judge()?;

@@ -22,7 +22,7 @@ use crate::database::scratch::Scratch;
 use crate::escape::shown;
 use crate::report::DumpFacts;
 use crate::run::Run;
-use crate::verdict::{Explain, Judge, Outcome, Verdict};
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 /// How long the archive is still read once pg_restore has failed: whether broken data, or data of another archive, made it fail is then known.
 const DOUBT: Duration = Duration::from_mins(1);
@@ -34,12 +34,25 @@ pub struct Ready {
     suited: Suited,
 }
 
+/// Whether pg_restore reads a dump of this format from a pipe.
+pub fn suits(format: Format) -> Outcome<()> {
+    if format != Format::Directory {
+        return Ok(());
+    }
+    Err(Failed::new(
+        Verdict::Config,
+        "stream the dump: it is in directory format, many files, which pg_restore can't read from a pipe",
+    )
+    .hint("remove `stream = true` from this job, or have the dump made with `pg_dump -Fc`"))
+}
+
 /// An archive that nothing speaks against, and how it will be restored.
-pub fn ready(chosen: Chosen, suited: Suited, job: &Job<'_>) -> Ready {
+pub fn ready(chosen: Chosen, suited: Suited, job: &Job<'_>) -> Outcome<Ready> {
+    suits(chosen.contents.toc.header.format)?;
     job.run
         .notes
         .message("looked into; it is streamed into pg_restore");
-    Ready { chosen, suited }
+    Ok(Ready { chosen, suited })
 }
 
 /// Fetches, unpacks and loads at the same time, and proves all of it.

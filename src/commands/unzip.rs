@@ -2,9 +2,11 @@
 
 mod along;
 mod look;
+mod named;
+mod place;
+mod writer;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,13 +14,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::along::{OnDisk, Unpacking, begin, finish};
+use self::look::opened;
 pub use self::look::{Asked, Contents, contents, judged_here, look_inside};
-use self::look::{HERE, gate, judged, opened};
+pub use self::named::{dump as named_dump, toc as toc_of};
+use self::place::{Place, to_the_disk};
 use super::fetch::{self, Fetched};
 use super::space::{self, Coming};
 use super::{App, Job, Order, perform};
+use crate::archive::Found;
 use crate::config::Restore;
-use crate::database::dump::{self, Toc};
+use crate::database::dump::Toc;
 use crate::durable;
 use crate::journal::Created;
 use crate::report::{ArchiveFacts, DumpFacts, Record, Report, Step};
@@ -72,8 +77,11 @@ async fn steps(
     report: &mut Report,
     file: Option<&Path>,
 ) -> Outcome<Option<PathBuf>> {
+    if let Some(directory) = file.filter(|file| file.is_dir()) {
+        return a_directory(job, app, report, directory).await;
+    }
     let fetched = match file {
-        Some(file) => named_archive(job, file).await?,
+        Some(file) => named_archive(job, file)?,
         None => fetch::newest_kept(job)?,
     };
     if app.options.dry_run {
@@ -91,19 +99,31 @@ async fn steps(
     Ok(Some(unpacked.path))
 }
 
+/// A dump in directory format that is in no archive.
+async fn a_directory(
+    job: &Job<'_>,
+    app: &App,
+    report: &mut Report,
+    directory: &Path,
+) -> Outcome<Option<PathBuf>> {
+    if app.options.dry_run {
+        let planned = async { named::plan(job, directory) };
+        report.step(Step::Unzip, planned).await?;
+        return Ok(None);
+    }
+    let copying = named::copied(job, directory);
+    let unpacked = report.step(Step::Unzip, copying).await?;
+    leave(job, &unpacked)?;
+    Ok(Some(unpacked.path))
+}
+
 const NAMED: &str = "check the path after `--file`, and whether this user may read it";
 
-/// An archive that somebody named, wherever it came from.
-pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
-    let shown = file.display();
+/// An archive that somebody named, wherever it came from. Its SHA-256 is not known yet.
+pub fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
     let meta = std::fs::metadata(file)
-        .judge(Verdict::Local, format!("look at {shown}"))
+        .judge(Verdict::Local, format!("look at {}", file.display()))
         .hint(NAMED)?;
-    let path = file.to_owned();
-    let sha256 = tokio::task::spawn_blocking(move || fetch::sha256_of(&path))
-        .await
-        .judge(Verdict::Bug, "hash the archive")?
-        .judge(Verdict::Local, format!("read {shown}"))?;
     let name = file
         .file_name()
         .unwrap_or_default()
@@ -118,7 +138,7 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
         bytes: meta.len(),
         modified,
         dated: None,
-        sha256: Some(sha256),
+        sha256: None,
     };
     job.run.notes.archive(facts.clone());
     Ok(Fetched {
@@ -127,14 +147,40 @@ pub async fn named_archive(job: &Job<'_>, file: &Path) -> Outcome<Fetched> {
     })
 }
 
-/// Unpacks the archive's dump below state_dir: temp name, byte budget, CRC, fsync, rename.
+/// Unpacks the archive's dump below state_dir, and hashes the archive meanwhile where nobody has yet.
 pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
+    let (archive, unpacked) = tokio::join!(hashed(fetched, job), unpacked(fetched, job));
+    let archive = Some(archive?);
+    Ok(Unpacked {
+        archive,
+        ..unpacked?
+    })
+}
+
+/// The archive's facts with its SHA-256, which the report has even if the archive turns out to be broken.
+async fn hashed(fetched: &Fetched, job: &Job<'_>) -> Outcome<ArchiveFacts> {
+    let mut facts = fetched.facts.clone();
+    if facts.sha256.is_some() {
+        return Ok(facts);
+    }
+    let path = fetched.path.clone();
+    let sha256 = tokio::task::spawn_blocking(move || fetch::sha256_of(&path))
+        .await
+        .judge(Verdict::Bug, "hash the archive")?
+        .judge(Verdict::Local, format!("read {}", fetched.path.display()))?;
+    facts.sha256 = Some(sha256);
+    job.run.notes.archive(facts.clone());
+    Ok(facts)
+}
+
+/// Temp name, byte budget, CRC, fsync, rename.
+async fn unpacked(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
     let contents = contents(&fetched.path, job).await?;
     space::of_unzip(fetched.facts.bytes, contents.bytes, job)?.judge()?;
-    let place = Place::take(job)?;
+    let place = Place::take(contents.toc.header.format, job)?.syncing();
     job.run.progress.total(contents.bytes.unwrap_or(0));
     let path = place.path.clone();
-    let (bytes, rate) = unpack(&fetched.path, place, job).await?;
+    let (bytes, rate) = unpack(&fetched.path, contents.found.clone(), place, job).await?;
     job.run.notes.bytes(bytes);
     job.run.notes.message(rate);
     let facts = DumpFacts {
@@ -151,59 +197,28 @@ pub async fn dump(fetched: &Fetched, job: &Job<'_>) -> Outcome<Unpacked> {
     })
 }
 
-/// The file that a dump is unpacked into: listed in the journal, then made, under a name that nobody takes for a dump.
-struct Place {
-    part: PathBuf,
-    path: PathBuf,
-    out: File,
-}
-
-impl Place {
-    /// Not for a thread that a signal leaves behind: it would create the file when all is cleaned up.
-    fn take(job: &Job<'_>) -> Outcome<Self> {
-        let directory = state_dir::dumps(job.state_dir(), &job.restore.name);
-        durable::create_private_dir(&directory)
-            .judge(Verdict::Local, format!("create {}", directory.display()))?;
-        let path = directory.join(format!("{}.dump", job.run.id));
-        let part = path.with_extension("part");
-        for file in [&part, &path] {
-            job.run
-                .journal
-                .will_create(Created::File(file.clone()))
-                .judge(Verdict::Local, "write the journal")?;
-        }
-        let out = durable::create_private(&part)
-            .judge(Verdict::Local, format!("create {}", part.display()))?;
-        Ok(Self { part, path, out })
-    }
-}
-
-async fn unpack(archive: &Path, place: Place, job: &Job<'_>) -> Outcome<(u64, String)> {
+async fn unpack(
+    archive: &Path,
+    found: Found,
+    mut place: Place,
+    job: &Job<'_>,
+) -> Outcome<(u64, String)> {
     let what = format!("unpack {}", archive.display());
-    let Place {
-        part,
-        path,
-        mut out,
-    } = place;
-    let (archive, asked, run) = (archive.to_owned(), Asked::of(job), job.run.clone());
+    let (archive, run) = (archive.to_owned(), job.run.clone());
     let work = move || {
         let clock = Instant::now();
-        let (file, bytes) = opened(&archive)?;
-        let mut inside = gate(file, bytes, &asked, HERE)?;
-        let unpacked = inside
-            .unpack(
-                &mut out,
-                |bytes| run.progress.advance(bytes),
-                || run.stop.is_cancelled(),
-            )
-            .map_err(|problem| judged(problem, HERE))?;
-        out.sync_all().judge(
-            Verdict::Local,
-            format!("write {} to the disk", part.display()),
+        let (file, _) = opened(&archive)?;
+        let mut inside = found.over(file).map_err(judged_here)?;
+        let written = place.fill(
+            &mut inside,
+            |bytes| run.progress.advance(bytes),
+            || run.stop.is_cancelled(),
         )?;
-        durable::publish(&part, &path)
-            .judge(Verdict::Local, format!("write {}", path.display()))?;
-        Ok((unpacked, fetch::rate(unpacked, clock.elapsed())))
+        written
+            .sync()
+            .judge(Verdict::Local, to_the_disk(&place.part))?;
+        place.publish()?;
+        Ok((written.bytes, fetch::rate(written.bytes, clock.elapsed())))
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -236,7 +251,7 @@ fn leave(job: &Job<'_>, unpacked: &Unpacked) -> Outcome<()> {
 }
 
 fn remove(dump: &Path) -> io::Result<()> {
-    durable::remove(dump)?;
+    durable::remove_all(dump)?;
     durable::remove(&dump.with_extension("json"))
 }
 
@@ -289,57 +304,4 @@ pub fn newest_kept(job: &Job<'_>) -> Outcome<Unpacked> {
         dump,
         on_disk: OnDisk::already(),
     })
-}
-
-/// A dump, or an archive that is unpacked first, as somebody named it with `--file`.
-pub async fn named_dump(job: &Job<'_>, file: &Path) -> Outcome<Unpacked> {
-    let what = || format!("read {}", file.display());
-    let mut head = Vec::new();
-    let source = File::open(file).judge(Verdict::Local, what()).hint(NAMED)?;
-    source
-        .take(dump::HEAD_BYTES as u64)
-        .read_to_end(&mut head)
-        .judge(Verdict::Local, what())?;
-    if !dump::looks_like_dump(&head) {
-        return dump(&named_archive(job, file).await?, job).await;
-    }
-    let toc = Toc::open(file).context(what())?;
-    let bytes = std::fs::metadata(file).judge(Verdict::Local, what())?.len();
-    let facts = toc.header.facts(
-        &file.file_name().unwrap_or_default().to_string_lossy(),
-        bytes,
-    );
-    job.run.notes.dump(facts.clone());
-    // pg_restore works in another directory.
-    let path = std::path::absolute(file).judge(Verdict::Local, what())?;
-    Ok(Unpacked {
-        path,
-        toc,
-        archive: None,
-        dump: facts,
-        on_disk: OnDisk::already(),
-    })
-}
-
-/// Only the table of contents of what somebody named with `--file`, and its lengths, for a dry run.
-pub async fn toc_of(job: &Job<'_>, file: &Path) -> Outcome<(Toc, Coming)> {
-    let mut head = Vec::new();
-    let what = || format!("read {}", file.display());
-    let source = File::open(file).judge(Verdict::Local, what()).hint(NAMED)?;
-    let length = source.metadata().judge(Verdict::Local, what())?.len();
-    source
-        .take(dump::HEAD_BYTES as u64)
-        .read_to_end(&mut head)
-        .judge(Verdict::Local, what())?;
-    if dump::looks_like_dump(&head) {
-        let toc = Toc::open(file).context(what())?;
-        let coming = Coming::new(None, Some(length), &toc);
-        return Ok((toc, coming));
-    }
-    let contents = contents(file, job).await?;
-    let room = space::of_unzip(length, contents.bytes, job)?;
-    job.run.notes.plan(room.in_words());
-    room.judge()?;
-    let coming = Coming::new(Some(length), contents.bytes, &contents.toc);
-    Ok((contents.toc, coming))
 }

@@ -3,8 +3,10 @@
 //! Sources: `pg_backup_archiver.c` (`ReadHead`, `ReadToc`), `pg_backup_custom.c`, `pg_backup_tar.c`, PostgreSQL 9.0 to 18.
 //! Reading the contents proves nothing about the data behind them: only a whole restore does.
 
+pub mod directory;
 mod header;
 mod kind;
+mod packed;
 mod raw;
 mod reader;
 mod roles;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connection::Login;
-use super::dump::{Format, tar};
+use super::dump::{Format, directory, tar};
 use super::messages::Messages;
 use super::tools::Tool;
 use crate::escape::shown;
@@ -60,8 +60,10 @@ pub struct Loaded {
 /// # Errors
 /// `failed` mostly, with the failing statement; `damaged`: the dump is broken; `config`, `network`, `refused` and `local` as pg_restore says.
 pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
-    if let (Input::File(dump), Format::Tar) = (&plan.input, plan.format) {
-        tar::is_whole(dump)?;
+    match (&plan.input, plan.format) {
+        (Input::File(dump), Format::Tar) => tar::is_whole(dump)?,
+        (Input::File(dump), Format::Directory) => directory::is_whole(dump)?,
+        _ => {}
     }
     let watchdog = Watchdog::new(&plan, run);
     let mut moved = Moved::default();

@@ -101,6 +101,34 @@ impl<R> Exact<R> {
         self.arrived.load(Ordering::Relaxed).max(self.yielded)
     }
 
+    fn room(&self, wanted: usize) -> usize {
+        let left = self.bytes.saturating_sub(self.position);
+        wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Holds what a read of the inner reader gave against the clock and the stated number of bytes.
+    fn proven(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(read) = read else {
+            return self.poll_stalled(cx).map(|stalled| Err(stalled.into()));
+        };
+        let has_waited = self.waiting.take().is_some();
+        let got = read?;
+        let (came, patience) = (self.came() + got as u64, self.patience);
+        if has_waited && let Some(slow) = self.pace.count(came, patience) {
+            return Poll::Ready(Err(slow.into()));
+        }
+        if got == 0 {
+            return Poll::Ready(Err(ended_early(self.position, self.bytes).into()));
+        }
+        self.position += got as u64;
+        self.yielded += got as u64;
+        Poll::Ready(Ok(got))
+    }
+
     /// Ready when nothing has arrived for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<StoreError> {
         self.pace.wait();
@@ -141,31 +169,15 @@ impl<R: AsyncRead + Unpin> AsyncRead for Exact<R> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let left = self.bytes.saturating_sub(self.position);
-        let room = buf
-            .remaining()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let room = self.room(buf.remaining());
         if room == 0 {
             return Poll::Ready(Ok(()));
         }
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
-        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, &mut part) else {
-            return self.poll_stalled(cx).map(|stalled| Err(stalled.into()));
-        };
-        let got = part.filled().len();
-        read?;
-        let (came, patience) = (self.came() + got as u64, self.patience);
-        if self.waiting.take().is_some()
-            && let Some(slow) = self.pace.count(came, patience)
-        {
-            return Poll::Ready(Err(slow.into()));
-        }
-        if got == 0 {
-            return Poll::Ready(Err(ended_early(self.position, self.bytes).into()));
-        }
+        let read = Pin::new(&mut self.inner).poll_read(cx, &mut part);
+        let read = read.map_ok(|()| part.filled().len());
+        let got = ready!(self.proven(cx, read))?;
         buf.advance(got);
-        self.position += got as u64;
-        self.yielded += got as u64;
         Poll::Ready(Ok(()))
     }
 }
@@ -181,6 +193,20 @@ fn ended_early(position: u64, bytes: u64) -> StoreError {
 impl<R: Ahead> Ahead for Exact<R> {
     fn straight_to(&mut self, end: u64) {
         self.inner.straight_to(end);
+    }
+
+    fn poll_block(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let room = self.room(most);
+        if room == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let read = self.inner.poll_block(cx, buffer, room);
+        self.proven(cx, read)
     }
 }
 

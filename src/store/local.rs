@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::exact::{Arrived, Exact};
-use super::{Kind, Listed, Listing, Opened, Store, StoreError, unusable_name};
+use super::{Kind, Listed, Listing, Opened, Stated, Store, StoreError, unusable_name};
 use crate::escape::shown;
 
 /// A local directory.
@@ -75,7 +75,7 @@ impl Store for LocalStore {
             return Err(StoreError::new(Kind::NotFound, message));
         }
         let (path, name) = (self.path.join(name), shown(name));
-        let (file, bytes, modified) = self
+        let (file, Stated { bytes, modified }) = self
             .in_time(move || {
                 open_file(&path).map_err(|error| error.context(format!("open `{name}`")))
             })
@@ -87,6 +87,21 @@ impl Store for LocalStore {
             modified,
             file: Box::new(file),
         })
+    }
+
+    async fn stated(&mut self, name: &str) -> Result<Stated, StoreError> {
+        if let Some(why) = unusable_name(name) {
+            let message = format!("no archive `{}`: {why}", shown(name));
+            return Err(StoreError::new(Kind::NotFound, message));
+        }
+        let (path, name) = (self.path.join(name), shown(name));
+        self.in_time(move || {
+            let found = fs::symlink_metadata(&path).map_err(unopened);
+            found
+                .and_then(|found| regular(&found))
+                .map_err(|error| error.context(format!("look at `{name}`")))
+        })
+        .await
     }
 
     fn host_key(&self) -> Option<String> {
@@ -146,21 +161,28 @@ fn not_regular(found: fs::FileType) -> Option<&'static str> {
 }
 
 /// Neither follows a symbolic link nor waits for somebody to write into a FIFO.
-fn open_file(path: &Path) -> Result<(fs::File, u64, Timestamp), StoreError> {
+fn open_file(path: &Path) -> Result<(fs::File, Stated), StoreError> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
         .open(path)
         .map_err(unopened)?;
-    let found = file.metadata().map_err(unopened)?;
+    let found = regular(&file.metadata().map_err(unopened)?)?;
+    Ok((file, found))
+}
+
+fn regular(found: &fs::Metadata) -> Result<Stated, StoreError> {
     if let Some(why) = not_regular(found.file_type()) {
         return Err(StoreError::new(Kind::NotFound, format!("it is {why}")));
     }
     let modified = found.modified().map_err(unopened)?;
     let modified = Timestamp::try_from(modified)
         .map_err(|error| StoreError::new(Kind::Local, format!("its time: {error}")))?;
-    Ok((file, found.len(), modified))
+    Ok(Stated {
+        bytes: found.len(),
+        modified,
+    })
 }
 
 fn unopened(error: io::Error) -> StoreError {

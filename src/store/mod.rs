@@ -9,11 +9,14 @@ pub mod known_hosts;
 pub mod local;
 pub mod sftp;
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncSeek};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 pub use self::error::{Kind, StoreError};
 use crate::config::{self, StoreKind};
@@ -80,15 +83,34 @@ impl Listing {
 }
 
 /// The content of an open archive.
-pub trait File: AsyncRead + AsyncSeek + Ahead + Send + Unpin {}
+pub trait File: AsyncSeek + Ahead + Send {}
 
-impl<F: AsyncRead + AsyncSeek + Ahead + Send + Unpin> File for F {}
+impl<F: AsyncSeek + Ahead + Send> File for F {}
 
-/// What a reader can make of a word about what will be read.
-pub trait Ahead {
+/// What a block holds at most that is read into a buffer of the caller's.
+const BLOCK: usize = 256 << 10;
+
+/// What a reader can do better than [`AsyncRead`] asks for.
+pub trait Ahead: AsyncRead + Unpin {
     /// Everything from here to the offset `end` will be read, without a seek, and nothing beyond: what reads ahead may ask for
     /// as much as it dares at once.
     fn straight_to(&mut self, _end: u64) {}
+
+    /// Makes the next bytes, `most` of them at most, the first ones of `buffer`, and says how many there are; 0 at the end. Who
+    /// has them in a buffer of its own exchanges the two, so that nothing is copied.
+    fn poll_block(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        if buffer.len() < BLOCK {
+            buffer.resize(BLOCK, 0);
+        }
+        let mut part = ReadBuf::new(&mut buffer[..most.min(BLOCK)]);
+        ready!(Pin::new(self).poll_read(cx, &mut part))?;
+        Poll::Ready(Ok(part.filled().len()))
+    }
 }
 
 impl Ahead for tokio::fs::File {}
@@ -99,6 +121,22 @@ pub struct Opened {
     pub modified: Timestamp,
     /// Yields exactly `bytes` bytes or fails: what is added later is not seen, and what is missing is an error.
     pub file: Box<dyn File>,
+}
+
+impl Opened {
+    pub fn stated(&self) -> Stated {
+        Stated {
+            bytes: self.bytes,
+            modified: self.modified,
+        }
+    }
+}
+
+/// What a name stands for: always a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    pub bytes: u64,
+    pub modified: Timestamp,
 }
 
 /// A place that keeps archives, logged in to and ready.
@@ -121,6 +159,9 @@ pub trait Store: Send {
 
     /// Opens a regular file for reading; what is no regular file is `NotFound`.
     async fn open(&mut self, name: &str) -> Result<Opened, StoreError>;
+
+    /// What the name stands for now, without opening it; what is no regular file is `NotFound`.
+    async fn stated(&mut self, name: &str) -> Result<Stated, StoreError>;
 
     /// The host key that was accepted, as `ssh-ed25519 SHA256:…`; None where there is none.
     fn host_key(&self) -> Option<String>;

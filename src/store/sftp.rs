@@ -31,7 +31,7 @@ use self::host_key::Seen;
 pub use self::host_key::{Known, Presented, presented_host_key};
 use self::read_ahead::ReadAhead;
 use super::exact::{Arrived, Exact, is_too_slow, too_slow};
-use super::{Credentials, Kind, Listed, Listing, Opened, Store, StoreError, unusable_name};
+use super::{Credentials, Kind, Listed, Listing, Opened, Stated, Store, StoreError, unusable_name};
 use crate::config::Sftp;
 use crate::escape::shown;
 
@@ -270,6 +270,13 @@ impl SftpStore {
         }
     }
 
+    async fn look_at(&self, name: &str) -> Result<Stated, StoreError> {
+        let found = self
+            .ask(self.connection.sftp.lstat(self.path_of(name)))
+            .await;
+        regular(&found.map_err(|error| self.failed(error))?.attrs)
+    }
+
     async fn open_regular(&self, name: &str) -> Result<Opened, StoreError> {
         let handle = self.open_handle(name).await?;
         let sftp = &self.connection.sftp;
@@ -277,7 +284,7 @@ impl SftpStore {
         let opened = found
             .map_err(|error| self.failed(error))
             .and_then(|found| regular(&found.attrs));
-        let (bytes, modified) = match opened {
+        let Stated { bytes, modified } = match opened {
             Ok(stated) => stated,
             Err(error) => {
                 close_later(&self.connection, handle);
@@ -363,6 +370,16 @@ impl Store for SftpStore {
         };
         opened
             .map_err(|error| error.context(format!("open `{}` in {}", shown(name), self.location)))
+    }
+
+    async fn stated(&mut self, name: &str) -> Result<Stated, StoreError> {
+        let stated = match unusable_name(name) {
+            Some(why) => Err(StoreError::new(Kind::NotFound, why)),
+            None => self.look_at(name).await,
+        };
+        stated.map_err(|error| {
+            error.context(format!("look at `{}` in {}", shown(name), self.location))
+        })
     }
 
     fn host_key(&self) -> Option<String> {
@@ -471,16 +488,18 @@ fn note(listing: &mut Listing, entry: Entry) {
     listing.pass_over(&name, why);
 }
 
-fn regular(attributes: &FileAttributes) -> Result<(u64, Timestamp), StoreError> {
+fn regular(attributes: &FileAttributes) -> Result<Stated, StoreError> {
     if let Some(why) = not_regular(attributes, "-") {
         return Err(StoreError::new(Kind::NotFound, format!("it is {why}")));
     }
-    attributes.size.zip(modified(attributes)).ok_or_else(|| {
+    let stated = attributes.size.zip(modified(attributes));
+    let (bytes, modified) = stated.ok_or_else(|| {
         StoreError::new(
             Kind::Protocol,
             "the server states no size or no time for it",
         )
-    })
+    })?;
+    Ok(Stated { bytes, modified })
 }
 
 /// The first letter of `ls -l`'s line decides where a server states no mode.

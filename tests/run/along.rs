@@ -1,6 +1,6 @@
 //! The dump is unpacked while its archive comes: with the archive kept, and with only the dump's own bytes fetched.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn a_cut_link_is_resumed_where_nothing_keeps_the_archive() {
     let whole = zip().entry("erp.dump", long_dump(3_000_000)).build();
     sshd.put("erp.zip", &whole);
     // The first connection only knocks.
-    for bytes in [u64::MAX, 1_500_000, 1_200_000] {
+    for bytes in [u64::MAX, 1_500_000, 1_800_000] {
         sshd.next_connection(Fault::CutAfter(bytes));
     }
     let setup = over(&sshd, &scene, NOT_KEPT);
@@ -168,6 +168,13 @@ fn a_server_that_goes_down_for_good_ends_both_halves_as_network() {
         says(text(&report["message"]), &["erp.zip", "attempts"]);
         assert_eq!(steps(&report)[..2], ["network", "fetch"]);
         scene.is_untouched();
+        if keep == KEPT {
+            let kept = files(&setup, "state/archives");
+            let names: Vec<_> = kept.iter().filter_map(|file| file.file_name()).collect();
+            assert_eq!(names, ["arriving.part", "arriving.proven"]);
+            fs::remove_dir_all(setup.path("state/archives"))
+                .expect("what the next run would go on with");
+        }
         nothing_is_left(&setup);
     }
 }
@@ -194,6 +201,37 @@ fn an_archive_that_is_replaced_while_it_is_unpacked_is_stale() {
     );
     scene.is_untouched();
     nothing_is_left(&setup);
+}
+
+/// Over one connection, which has the old file open all the time: only its name tells that there is another one.
+#[test]
+fn an_archive_that_is_replaced_behind_an_open_file_is_stale() {
+    let scene = Scene::new();
+    let whole = zip().entry("erp.dump", long_dump(3_000_000)).build();
+    for lines in [KEPT, NOT_KEPT] {
+        let sshd = Sshd::start();
+        sshd.put("erp.zip", &whole);
+        let setup = over(&sshd, &scene, lines);
+        sshd.next_connection(Fault::CutAfter(u64::MAX));
+        sshd.next_connection(Fault::Hold(1_500_000));
+        let running = setup.start(&["run", "--json"]);
+        until("some of it was unpacked", || {
+            let mut all = files(&setup, "state/dumps").into_iter();
+            all.any(|file| file.metadata().is_ok_and(|file| file.len() > 500_000))
+        });
+
+        let newer = sshd.put("newer", &packed().entry("erp.dump", dump()).build());
+        fs::rename(newer, sshd.dir.join("erp.zip")).expect("another archive");
+        sshd.go_on();
+
+        let report = judged(&setup, &running.finish(), "stale");
+        says(
+            text(&report["message"]),
+            &["erp.zip", "still being written"],
+        );
+        scene.is_untouched();
+        nothing_is_left(&setup);
+    }
 }
 
 /// Changes a byte in place, and nothing that a listing shows.

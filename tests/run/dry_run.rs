@@ -188,11 +188,8 @@ fn requests(log: &Path) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn a_dry_run_takes_at_most_fifteen_sftp_round_trips() {
-    let scene = Scene::new();
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let log = home.path().join("requests");
+/// Where the run got its archive from: an sftp-server that writes down what it is asked.
+fn asked_server(log: &Path) -> Sshd {
     let sshd = Sshd::with(&SshdOptions {
         sftp: Some(format!(
             "/usr/lib/openssh/sftp-server -e -l DEBUG3 2>>{}",
@@ -203,6 +200,37 @@ fn a_dry_run_takes_at_most_fifteen_sftp_round_trips() {
     // So long that its end and its beginning are two reads.
     let long = super::packed().entry("noise", super::noise(400 << 10));
     sshd.put("erp.zip", &long.build());
+    sshd
+}
+
+#[test]
+fn a_fetch_opens_its_archive_once_and_asks_in_the_end_what_its_name_stands_for() {
+    let scene = Scene::new();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = home.path().join("requests");
+    let sshd = asked_server(&log);
+    let setup = Setup::new()
+        .sftp(&sshd)
+        .database(scene.server, &scene.live)
+        .restore("settle = \"0s\"")
+        .write();
+
+    setup.run(&["fetch"]).expect(0);
+
+    let requests = requests(&log);
+    let count = |wanted: &str| requests.iter().filter(|name| *name == wanted).count();
+    assert_eq!((count("open"), count("fstat")), (1, 1), "{requests:?}");
+    assert_eq!(count("lstat"), 2, "{requests:?}");
+    let last = requests.iter().map(String::as_str).next_back();
+    assert_eq!(last, Some("lstat"), "{requests:?}");
+}
+
+#[test]
+fn a_dry_run_takes_at_most_fifteen_sftp_round_trips() {
+    let scene = Scene::new();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let log = home.path().join("requests");
+    let sshd = asked_server(&log);
     let setup = Setup::new()
         .sftp(&sshd)
         .database(scene.server, &scene.live)

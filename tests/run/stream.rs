@@ -122,7 +122,7 @@ fn a_cut_link_is_resumed_in_the_middle_of_the_load() {
     let sshd = Sshd::start();
     sshd.put("erp.zip", &long());
     // The first connection only knocks.
-    for bytes in [u64::MAX, 1_500_000, 1_200_000] {
+    for bytes in [u64::MAX, 1_500_000, 1_800_000] {
         sshd.next_connection(Fault::CutAfter(bytes));
     }
     let setup = over(&sshd, &scene, "");

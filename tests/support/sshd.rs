@@ -12,12 +12,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Numbers the listeners of [`Sshd::restart`]; the first one of each server is 0.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+/// A test that forgets a paused connection has failed by then.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What one connection suffers, counted in bytes from the server to the client.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,8 @@ pub enum Fault {
     CutAfter(u64),
     /// Nothing arrives any more after so many bytes, and the connection stays open.
     StallAfter(u64),
+    /// Nothing arrives after so many bytes until [`Sshd::go_on`].
+    Hold(u64),
 }
 
 /// How a server differs from the ordinary one.
@@ -81,9 +86,20 @@ struct Link {
     direct: bool,
     faults: Mutex<VecDeque<Fault>>,
     open: Mutex<Vec<TcpStream>>,
-    stalled: Arc<AtomicBool>,
+    stalled: AtomicBool,
+    /// Whether what was paused goes on.
+    goes_on: (Mutex<bool>, Condvar),
     /// The generation of the listener; a thread of an older one stops.
     listening: Mutex<Option<u64>>,
+}
+
+impl Link {
+    fn pause(&self) {
+        let (goes_on, changed) = &self.goes_on;
+        let paused =
+            changed.wait_timeout_while(locked(goes_on), LONGEST_PAUSE, |goes_on| !*goes_on);
+        drop(paused);
+    }
 }
 
 impl Sshd {
@@ -112,8 +128,9 @@ impl Sshd {
             direct: options.direct,
             faults: Mutex::default(),
             open: Mutex::default(),
+            goes_on: (Mutex::new(false), Condvar::new()),
             listening: Mutex::new(Some(0)),
-            stalled: Arc::default(),
+            stalled: AtomicBool::default(),
         });
         listen(listener, Arc::clone(&link), 0);
         Self {
@@ -167,6 +184,13 @@ impl Sshd {
     /// Whether a connection has come to the place where its fault lets nothing arrive any more.
     pub fn is_stalled(&self) -> bool {
         self.link.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Every connection that pauses, now or later, goes on.
+    pub fn go_on(&self) {
+        let (goes_on, changed) = &self.link.goes_on;
+        *locked(goes_on) = true;
+        changed.notify_all();
     }
 
     /// Cuts every connection that is open now; new ones are accepted.
@@ -277,7 +301,7 @@ fn hand_over(client: TcpStream, link: &Link) {
 }
 
 /// Gives the connection an sshd of its own and moves the bytes between them.
-fn serve(client: TcpStream, link: &Link, fault: Option<Fault>) {
+fn serve(client: TcpStream, link: &Arc<Link>, fault: Option<Fault>) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     let stdout = theirs.try_clone().expect("a second descriptor");
     let mut child = sshd(link, theirs.into(), stdout.into());
@@ -292,23 +316,18 @@ fn serve(client: TcpStream, link: &Link, fault: Option<Fault>) {
         let _ = std::io::copy(&mut from_client, &mut to_server);
         let _ = to_server.shutdown(Shutdown::Write);
     });
-    let stalled = Arc::clone(&link.stalled);
+    let link = Arc::clone(link);
     thread::spawn(move || {
-        deliver(ours, client, fault, &stalled);
+        deliver(ours, client, fault, &link);
         let _ = child.wait();
     });
 }
 
 /// Moves the server's bytes to the client until one of them ends or the fault strikes.
-fn deliver(
-    mut server: UnixStream,
-    mut client: TcpStream,
-    fault: Option<Fault>,
-    stalled: &AtomicBool,
-) {
+fn deliver(mut server: UnixStream, mut client: TcpStream, fault: Option<Fault>, link: &Link) {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = match fault {
-        Some(Fault::CutAfter(bytes) | Fault::StallAfter(bytes)) => bytes,
+        Some(Fault::CutAfter(bytes) | Fault::StallAfter(bytes) | Fault::Hold(bytes)) => bytes,
         None => u64::MAX,
     };
     while left > 0 {
@@ -321,9 +340,13 @@ fn deliver(
             }
             _ => break,
         }
+        if left == 0 && matches!(fault, Some(Fault::Hold(_))) {
+            link.pause();
+            left = u64::MAX;
+        }
     }
     if left == 0 && matches!(fault, Some(Fault::StallAfter(_))) {
-        stalled.store(true, Ordering::Relaxed);
+        link.stalled.store(true, Ordering::Relaxed);
         // Whoever tires of it closes the connection; then the other thread ends as well.
         while server.read(&mut buffer).is_ok_and(|read| read > 0) {}
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{BufReader, Read, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -13,11 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use super::feed::{Block, Fed, Feed, Piece};
 use super::keeper::Keeper;
 use super::part::{COMPARED, Origin, Part, Prefix};
-use super::{Chosen, Fetched, connect, forget_part, open, patiently, rate, unchanged};
+use super::{Chosen, Fetched, connect, forget_part, open, patiently, rate, stated, unchanged};
 use crate::commands::Job;
 use crate::escape::shown;
 use crate::network::Patience;
-use crate::store::{self, Listed, Store, StoreError};
+use crate::store::{File as Remote, Listed, Store, StoreError};
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 const BLOCK: usize = 256 << 10;
@@ -46,13 +47,18 @@ pub async fn keep(chosen: Chosen, feed: Option<Feed>, job: &Job<'_>) -> Outcome<
     let prefix = proven(&origin, job).await?;
     let resumed = prefix.as_ref().map(Resumed::behind);
     let keeper = Keeper::start(&origin, prefix, job)?;
-    let Chosen { store, archive, .. } = chosen;
+    let Chosen {
+        store,
+        file,
+        archive,
+        ..
+    } = chosen;
     let mut transfer = Transfer {
         keeper: Some(keeper),
         feed,
         origin: Some(origin),
         resumed,
-        ..Transfer::of(0..archive.bytes, archive)
+        ..Transfer::of(0..archive.bytes, archive, file)
     };
     let done = transfer.complete(store, job).await;
     let is_whole = transfer.span.is_empty();
@@ -87,10 +93,15 @@ async fn proven(origin: &Origin, job: &Job<'_>) -> Outcome<Option<Prefix>> {
 pub async fn pass_on(chosen: Chosen, feed: Feed, job: &Job<'_>) -> Outcome<bool> {
     let span = feed.span();
     forget_part(job);
-    let Chosen { store, archive, .. } = chosen;
+    let Chosen {
+        store,
+        file,
+        archive,
+        ..
+    } = chosen;
     let mut transfer = Transfer {
         feed: Some(feed),
-        ..Transfer::of(span, archive)
+        ..Transfer::of(span, archive, file)
     };
     transfer.complete(store, job).await?;
     Ok(!transfer.given_up)
@@ -107,6 +118,8 @@ struct Transfer {
     given_up: bool,
     /// Blocks that were handed on, oldest first: their buffers come back. The last [`COMPARED`] bytes are always here.
     lent: VecDeque<Block>,
+    /// Still open since the look, for the first attempt.
+    looked_into: Option<Box<dyn Remote>>,
     /// Where it is kept.
     origin: Option<Origin>,
     /// Here from an earlier run, and not yet compared with what the store has.
@@ -135,7 +148,7 @@ impl Resumed {
 }
 
 impl Transfer {
-    fn of(span: Range<u64>, archive: Listed) -> Self {
+    fn of(span: Range<u64>, archive: Listed, looked_into: Box<dyn Remote>) -> Self {
         Self {
             archive,
             span,
@@ -143,6 +156,7 @@ impl Transfer {
             feed: None,
             given_up: false,
             lent: VecDeque::new(),
+            looked_into: Some(looked_into),
             origin: None,
             resumed: None,
             compared: COMPARED,
@@ -189,15 +203,12 @@ impl Transfer {
 
     /// Copies from where it stopped to the end, unless nobody wants the rest.
     async fn copy(&mut self, store: &mut dyn Store, job: &Job<'_>) -> Outcome<()> {
-        let mut opened = open(store, &self.archive).await?;
-        unchanged(&self.archive, &opened)?;
-        self.go_on(&mut *opened.file, job).await?;
+        let mut file = self.open(store).await?;
+        self.go_on(&mut *file, job).await?;
         while !self.is_over() {
-            let left = usize::try_from(self.span.end - self.span.start).unwrap_or(BLOCK);
+            let left = usize::try_from(self.span.end - self.span.start).unwrap_or(usize::MAX);
             let mut buffer = self.buffer();
-            let read = opened
-                .file
-                .read(&mut buffer[..left.min(BLOCK)])
+            let read = poll_fn(|cx| file.poll_block(cx, &mut buffer, left))
                 .await
                 .map_err(|error| Failed::from(StoreError::of_read(error)))?;
             if read == 0 {
@@ -215,12 +226,23 @@ impl Transfer {
             self.hand_on(block).await?;
         }
         // Also where it was found to be broken: it may have been replaced while it came.
-        unchanged(&self.archive, &open(store, &self.archive).await?)
+        unchanged(&self.archive, stated(store, &self.archive).await?)
+    }
+
+    /// The file of the look, whose name was compared then and is again in the end; or, on another connection, what its name
+    /// stands for by now.
+    async fn open(&mut self, store: &mut dyn Store) -> Outcome<Box<dyn Remote>> {
+        if let Some(file) = self.looked_into.take() {
+            return Ok(file);
+        }
+        let opened = open(store, &self.archive).await?;
+        unchanged(&self.archive, opened.stated())?;
+        Ok(opened.file)
     }
 
     /// Leaves `file` at the next byte to come. What came before it is read again and compared: an archive can be replaced by
     /// one of the same size and time.
-    async fn go_on(&mut self, file: &mut dyn store::File, job: &Job<'_>) -> Outcome<()> {
+    async fn go_on(&mut self, file: &mut dyn Remote, job: &Job<'_>) -> Outcome<()> {
         let (at, came) = match &self.resumed {
             Some(resumed) => (resumed.bytes, resumed.tail.clone()),
             None => (self.span.start, self.tail()),
@@ -332,9 +354,9 @@ impl Transfer {
         let is_free = |block: &mut Block| Block::get_mut(block).is_some();
         if self.is_spare() && self.lent.front_mut().is_some_and(is_free) {
             let oldest = self.lent.pop_front().and_then(Block::into_inner);
-            return oldest.map_or_else(|| vec![0; BLOCK], Piece::into_buffer);
+            return oldest.map_or_else(Vec::new, Piece::into_buffer);
         }
-        vec![0; BLOCK]
+        Vec::new()
     }
 
     fn is_over(&self) -> bool {
@@ -366,7 +388,7 @@ impl Transfer {
 }
 
 /// Whether `file` has these bytes before the offset `at`; then it stands there.
-async fn is_same(file: &mut dyn store::File, at: u64, came: &[u8], end: u64) -> Outcome<bool> {
+async fn is_same(file: &mut dyn Remote, at: u64, came: &[u8], end: u64) -> Outcome<bool> {
     seek(file, at - came.len() as u64, end).await?;
     let mut now = vec![0; came.len()];
     let read = file.read_exact(&mut now).await;
@@ -374,7 +396,7 @@ async fn is_same(file: &mut dyn store::File, at: u64, came: &[u8], end: u64) -> 
     Ok(now == came)
 }
 
-async fn seek(file: &mut dyn store::File, to: u64, end: u64) -> Outcome<()> {
+async fn seek(file: &mut dyn Remote, to: u64, end: u64) -> Outcome<()> {
     let sought = file.seek(SeekFrom::Start(to)).await;
     sought.map_err(|error| Failed::from(StoreError::of_read(error)))?;
     file.straight_to(end);

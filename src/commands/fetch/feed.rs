@@ -1,5 +1,6 @@
 //! The bytes of an archive on their way from the download to whoever unpacks them: in order, and only so many at a time.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -64,13 +65,18 @@ pub enum Fed {
     GivenUp,
 }
 
-/// The unpacker's end: a file of which only the span is there, each byte once, and its start a second time.
+/// The unpacker's end: a file of which only the span is there, each byte once, and what lies behind the last start a second time.
 #[derive(Debug)]
 pub struct Arriving {
     span: Range<u64>,
     receiver: mpsc::Receiver<(Block, Range<usize>)>,
-    /// What has come, up to what may be read again.
-    start: Vec<u8>,
+    /// Where what is unpacked begins, in order, as far as it has not come yet.
+    starts: VecDeque<u64>,
+    /// The last one that has come.
+    start_at: u64,
+    /// What may be read again, and where in the archive it ends.
+    kept: Vec<u8>,
+    kept_to: u64,
     block: Block,
     /// What of the block was not read yet.
     rest: Range<usize>,
@@ -89,7 +95,10 @@ pub fn feed(span: Range<u64>) -> (Feed, Arriving) {
         at: span.start,
         span: span.clone(),
         receiver,
-        start: Vec::new(),
+        starts: VecDeque::new(),
+        start_at: span.start,
+        kept: Vec::new(),
+        kept_to: span.start,
         block: Block::default(),
         rest: 0..0,
         ended_well: Arc::clone(&ended_well),
@@ -135,6 +144,13 @@ impl Feed {
 }
 
 impl Arriving {
+    /// What is unpacked begins at these places of the archive, in order, rather than with the span alone.
+    #[must_use]
+    pub fn beginning_at(mut self, starts: Vec<u64>) -> Self {
+        self.starts = starts.into();
+        self
+    }
+
     /// To be set before the unpacker that took the last byte it needs lets go of this end.
     pub fn ended_well(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ended_well)
@@ -146,21 +162,40 @@ impl Arriving {
             let Some((block, rest)) = self.receiver.blocking_recv() else {
                 return false;
             };
-            let room = Found::LOOKED_AT.saturating_sub(self.start.len());
-            let kept = &block[rest.clone()];
-            self.start.extend_from_slice(&kept[..kept.len().min(room)]);
+            self.remember(&block[rest.clone()]);
             (self.block, self.rest) = (block, rest);
         }
         true
     }
 
+    /// Keeps the block where what is unpacked begins in it, or began shortly before it.
+    fn remember(&mut self, block: &[u8]) {
+        while let Some(start) = self.starts.front().filter(|start| **start <= self.came) {
+            self.start_at = *start;
+            self.starts.pop_front();
+        }
+        let behind = usize::try_from(self.came - self.start_at).unwrap_or(usize::MAX);
+        // More than what lies behind the last start has been passed for good.
+        let passed = match behind {
+            0..=Found::LOOKED_AT => self.kept.len().saturating_sub(behind),
+            _ => self.kept.len(),
+        };
+        self.kept.drain(..passed);
+        let ends_at = self.came + block.len() as u64;
+        let begins_here = self.starts.front().is_some_and(|start| *start < ends_at);
+        if begins_here || behind <= Found::LOOKED_AT {
+            self.kept.extend_from_slice(block);
+            self.kept_to = ends_at;
+        }
+    }
+
+    /// What is asked for once more, as far as it is at hand.
     fn again(&self) -> &[u8] {
-        let offset = self.at.checked_sub(self.span.start);
-        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
-        let came = usize::try_from(self.came - self.span.start).unwrap_or(usize::MAX);
-        offset
-            .and_then(|offset| self.start.get(offset..came.min(self.start.len())))
-            .unwrap_or_default()
+        let ahead = |to: u64| usize::try_from(to.checked_sub(self.at)?).ok();
+        let from = ahead(self.kept_to).and_then(|left| self.kept.len().checked_sub(left));
+        let kept = from.and_then(|from| self.kept.get(from..));
+        let (kept, came) = (kept.unwrap_or_default(), ahead(self.came).unwrap_or(0));
+        &kept[..came.min(kept.len())]
     }
 }
 
@@ -177,7 +212,7 @@ impl Read for Arriving {
             return Ok(read);
         }
         if self.at < self.came {
-            let told = "only the start of what comes can be read again";
+            let told = "only the start of an entry that comes can be read again";
             return Err(io::Error::new(io::ErrorKind::Unsupported, told));
         }
         loop {
@@ -286,6 +321,30 @@ mod tests {
         assert!(block[..1000] == content()[1_500_000..1_501_000]);
         drop(arriving);
         assert_eq!(sender.join().expect("sent"), Fed::GivenUp);
+    }
+
+    #[test]
+    fn each_start_can_be_read_again_also_where_the_next_ones_have_come() {
+        for bytes in [500, 4096, 300_000, 2_000_000] {
+            let (feed, arriving) = feed(0..2_000_000);
+            let starts = vec![0, 700, 1000, 262_140, 262_200, 1_500_000, 1_500_100];
+            let mut arriving = arriving.beginning_at(starts.clone());
+            let sender = deliver(feed, content(), bytes);
+            for start in starts {
+                let place = usize::try_from(start).expect("a small number");
+                let mut head = [0; 90];
+                for _ in 0..2 {
+                    arriving.seek(SeekFrom::Start(start)).expect("a seek");
+                    arriving.read_exact(&mut head).expect("a start");
+                    assert!(head == content()[place..place + 90], "{start} {bytes}");
+                }
+            }
+            assert!(arriving.kept.len() <= Found::LOOKED_AT + bytes);
+            let mut rest = Vec::new();
+            arriving.read_to_end(&mut rest).expect("the rest");
+            assert!(rest == content()[1_500_190..], "{bytes}");
+            assert_eq!(sender.join().expect("sent"), Fed::Taken);
+        }
     }
 
     #[test]

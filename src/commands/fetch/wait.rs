@@ -13,7 +13,7 @@ use crate::commands::unzip::Contents;
 use crate::config::format_duration;
 use crate::report::ArchiveFacts;
 use crate::store::choose::{self, Choice, Purpose, Wish};
-use crate::store::{Listed, Store};
+use crate::store::{File, Listed, Store};
 use crate::verdict::{Explain, Failed, Outcome, Verdict};
 
 /// Between two looks, at most; the first ones come sooner where `wait_for` is short.
@@ -186,7 +186,7 @@ async fn look_for(job: &Job<'_>, wanted: &Wanted<'_>) -> Outcome<Looked> {
         Choice::NotYet(failed) => return Ok(Looked::NotYet(failed.context(looking))),
         Choice::Never(failed) => return Err(failed.context(looking)),
     };
-    let contents = match whole(job, &mut *store, &archive).await {
+    let (contents, file) = match whole(job, &mut *store, &archive).await {
         Err(failed) if failed.verdict == Verdict::Stale => return Ok(Looked::NotYet(failed)),
         other => {
             for warning in warnings {
@@ -198,13 +198,18 @@ async fn look_for(job: &Job<'_>, wanted: &Wanted<'_>) -> Outcome<Looked> {
     job.run.notes.dump(contents.facts());
     Ok(Looked::Found(Found::Chosen(Box::new(Chosen {
         store,
+        file,
         archive,
         contents,
     }))))
 }
 
 /// Settled, and with its end record and everything before it.
-async fn whole(job: &Job<'_>, store: &mut dyn Store, archive: &Listed) -> Outcome<Contents> {
+async fn whole(
+    job: &Job<'_>,
+    store: &mut dyn Store,
+    archive: &Listed,
+) -> Outcome<(Contents, Box<dyn File>)> {
     let opened = settled(job, store, archive).await?;
     peek(job, opened, archive).await
 }

@@ -2,20 +2,19 @@
 //!
 //! A failure of unpacking is told by whoever fetches, where it ends the download, and else by [`finish`].
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::Unpacked;
 use super::look::{Contents, contents as look_again, judged_here};
-use super::{Place, Unpacked};
+use super::place::{Place, Written, to_the_disk};
 use crate::archive::Found;
 use crate::commands::Job;
 use crate::commands::fetch::{Arriving, Feed, Fetched, feed};
 use crate::database::dump::Toc;
-use crate::durable;
 use crate::escape::shown;
 use crate::report::{ArchiveFacts, DumpFacts};
 use crate::run::Run;
@@ -26,34 +25,35 @@ use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 pub struct Unpacking {
     contents: Contents,
     what: String,
-    part: PathBuf,
-    path: PathBuf,
-    work: JoinHandle<Outcome<(u64, File)>>,
+    work: JoinHandle<Outcome<(Place, Written)>>,
 }
 
 /// Starts to unpack what is put into the feed.
 pub fn begin(contents: &Contents, archive: &str, job: &Job<'_>) -> Outcome<(Feed, Unpacking)> {
-    let Place { part, path, out } = Place::take(job)?;
-    let (feed, arriving) = feed(contents.found.span());
+    let place = Place::take(contents.toc.header.format, job)?;
     let (found, run) = (contents.found.clone(), job.run.clone());
-    let work = move || unpack(&found, arriving, out, &run);
+    let (feed, arriving) = feed(found.span());
+    let arriving = arriving.beginning_at(found.starts());
+    let work = move || unpack(&found, arriving, place, &run);
     let unpacking = Unpacking {
         contents: contents.clone(),
         what: format!("unpack `{}` while it comes", shown(archive)),
-        part,
-        path,
         work: tokio::task::spawn_blocking(work),
     };
     Ok((feed, unpacking))
 }
 
-fn unpack(found: &Found, arriving: Arriving, mut out: File, run: &Run) -> Outcome<(u64, File)> {
+fn unpack(
+    found: &Found,
+    arriving: Arriving,
+    mut place: Place,
+    run: &Run,
+) -> Outcome<(Place, Written)> {
     let ended_well = arriving.ended_well();
     let mut inside = found.over(arriving).map_err(judged_here)?;
-    let unpacked = inside.unpack(&mut out, |_| {}, || run.stop.is_cancelled());
-    let bytes = unpacked.map_err(judged_here)?;
+    let written = place.fill(&mut inside, |_| {}, || run.stop.is_cancelled())?;
     ended_well.store(true, Ordering::Release);
-    Ok((bytes, out))
+    Ok((place, written))
 }
 
 impl Unpacking {
@@ -81,11 +81,9 @@ pub async fn finish(
     let Unpacking {
         contents,
         what,
-        part,
-        path,
         work,
     } = unpacking;
-    let (bytes, out) = work.await.judge(Verdict::Bug, &what)?.context(&what)?;
+    let (place, written) = work.await.judge(Verdict::Bug, &what)?.context(&what)?;
     if let Some(fetched) = fetched {
         let kept = look_again(&fetched.path, job).await?;
         let is_same = same(kept.found.is_same(&contents.found), &archive);
@@ -95,9 +93,10 @@ pub async fn finish(
         }
         is_same?;
     }
-    let toc = Toc::open(&part).context(&what)?;
+    let toc = Toc::open(&place.part).context(&what)?;
     same(toc == contents.toc, &archive)?;
-    durable::publish(&part, &path).judge(Verdict::Local, format!("write {}", path.display()))?;
+    place.publish()?;
+    let bytes = written.bytes;
     job.run.notes.bytes(bytes);
     job.run.notes.message("unpacked while it was fetched");
     let dump = DumpFacts {
@@ -106,8 +105,8 @@ pub async fn finish(
     };
     job.run.notes.dump(dump.clone());
     Ok(Unpacked {
-        on_disk: OnDisk::soon(out, &path),
-        path,
+        on_disk: OnDisk::soon(written, &place.path),
+        path: place.path,
         toc,
         archive: Some(archive),
         dump,
@@ -137,11 +136,11 @@ impl OnDisk {
         Self(None)
     }
 
-    fn soon(file: File, path: &Path) -> Self {
+    fn soon(written: Written, path: &Path) -> Self {
         let (told, asked) = watch::channel(None);
-        let what = format!("write {} to the disk", path.display());
+        let what = to_the_disk(path);
         tokio::task::spawn_blocking(move || {
-            let synced = file.sync_all().map_err(|error| format!("{what}: {error}"));
+            let synced = written.sync().map_err(|error| format!("{what}: {error}"));
             // Nobody may be left who asks: then the run has failed otherwise.
             let _ = told.send(Some(synced));
         });

@@ -1,6 +1,7 @@
 //! What is in an archive, here or in a store: the gate, the dump in it, and its table of contents.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
@@ -8,7 +9,8 @@ use std::path::Path;
 use crate::archive::{self, Found, Inside, Limits, Problem, Wanted};
 use crate::commands::Job;
 use crate::config::format_bytes;
-use crate::database::dump::{self, Kind, Toc};
+use crate::database::dump::directory::{self, TABLE_OF_CONTENTS};
+use crate::database::dump::{self, Format, Header, Kind, Toc};
 use crate::escape::shown;
 use crate::report::DumpFacts;
 use crate::run::Run;
@@ -33,23 +35,7 @@ impl Contents {
 
     /// For a plan.
     pub fn in_words(&self) -> Vec<String> {
-        let header = &self.toc.header;
-        let size = self
-            .bytes
-            .map_or_else(|| "size unknown".to_owned(), format_bytes);
-        let by = |version: &str| shown(version.split(' ').next().unwrap_or(version));
-        vec![
-            format!(
-                "dump      {} ({size}, {} format)",
-                shown(&self.name),
-                header.format
-            ),
-            format!(
-                "          by pg_dump {} from server {}",
-                by(&header.pg_dump_version),
-                by(&header.server_version)
-            ),
-        ]
+        in_words(&self.toc.header, &self.name, self.bytes)
     }
 }
 
@@ -75,13 +61,31 @@ impl Asked {
     }
 }
 
+/// A dump, for a plan.
+pub(super) fn in_words(header: &Header, name: &str, bytes: Option<u64>) -> Vec<String> {
+    let size = bytes.map_or_else(|| "size unknown".to_owned(), format_bytes);
+    let by = |version: &str| shown(version.split(' ').next().unwrap_or(version));
+    vec![
+        format!(
+            "dump      {} ({size}, {} format)",
+            shown(name),
+            header.format
+        ),
+        format!(
+            "          by pg_dump {} from server {}",
+            by(&header.pg_dump_version),
+            by(&header.server_version)
+        ),
+    ]
+}
+
 /// Looks into an archive on this machine.
 pub async fn contents(path: &Path, job: &Job<'_>) -> Outcome<Contents> {
     let (path, asked, run) = (path.to_owned(), Asked::of(job), job.run.clone());
     let shown = path.display().to_string();
     let look = move || {
         let (file, bytes) = opened(&path)?;
-        look_inside(file, bytes, &asked, HERE, &run)
+        look_inside(file, bytes, &asked, HERE, &run).map(|(contents, _)| contents)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -156,31 +160,18 @@ fn without_end(head: &[u8], why: String, no_end_record: Verdict) -> Failed {
     failed.hint("fetch or make it again")
 }
 
-/// A dump in directory format is many files around a `toc.dat`: one that this version doesn't put together again.
-fn one_file(name: &str) -> Outcome<()> {
-    if name.rsplit('/').next() == Some("toc.dat") {
-        return Err(Failed::new(
-            Verdict::Config,
-            "the archive holds a dump in directory format, which this version does not restore",
-        )
-        .hint("have the dump made with `pg_dump -Fc`"));
-    }
-    Ok(())
-}
-
 /// Applies the gate, finds the dump and reads its table of contents, from a file here or in a store.
-/// `verdicts`: what a missing end record and a failing reader mean there.
+/// Gives the reader back. `verdicts`: what a missing end record and a failing reader mean there.
 pub fn look_inside<R: Read + Seek>(
     reader: R,
     bytes: u64,
     asked: &Asked,
     verdicts: (Verdict, Verdict),
     run: &Run,
-) -> Outcome<Contents> {
+) -> Outcome<(Contents, R)> {
     run.progress.note("looking into the archive");
     let mut inside = gate(reader, bytes, asked, verdicts)?;
     let member = inside.member().clone();
-    one_file(&member.name)?;
     let judged = |problem: Problem| judged(problem, verdicts);
     let mut plain = Remembering {
         source: inside.open().map_err(judged)?,
@@ -198,12 +189,19 @@ pub fn look_inside<R: Read + Seek>(
         }
         read => read,
     };
-    Ok(Contents {
-        name: member.name,
-        bytes: member.bytes,
-        toc: toc.map_err(broken)?,
-        found: inside.into_found(),
-    })
+    let toc = toc.map_err(broken)?;
+    let (name, bytes) = match toc.header.format {
+        Format::Directory => many_files(&mut inside, &toc, verdicts, run)?,
+        Format::Custom | Format::Tar => (member.name, member.bytes),
+    };
+    let (found, reader) = inside.into_parts();
+    let contents = Contents {
+        name,
+        bytes,
+        toc,
+        found,
+    };
+    Ok((contents, reader))
 }
 
 /// A wrong password that passed gives noise: what else comes out is known for what it is.
@@ -217,6 +215,42 @@ fn doubt<R: Read + Seek>(inside: &mut Inside<R>) -> Result<Option<Problem>, Prob
         .read_to_end(&mut head)
         .map_err(Problem::from_reading)?;
     Ok((dump::what_is_it(&head) == Kind::Unknown).then_some(doubt))
+}
+
+/// A dump in directory format: takes the files that its table of contents names, and what those name. Its folder, and its length.
+fn many_files<R: Read + Seek>(
+    inside: &mut Inside<R>,
+    toc: &Toc,
+    verdicts: (Verdict, Verdict),
+    run: &Run,
+) -> Outcome<(String, Option<u64>)> {
+    let judged = |problem: Problem| judged(problem, verdicts);
+    let name = inside.member().name.clone();
+    let (folder, last) = name.rsplit_once('/').unwrap_or(("", &name));
+    if last != TABLE_OF_CONTENTS {
+        let shown = if name.is_empty() { "the file" } else { &name };
+        return Err(Kind::Contents.refuse(shown));
+    }
+    let whole = |name: &str| match folder {
+        "" => name.to_owned(),
+        _ => format!("{folder}/{name}"),
+    };
+    let last_part = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let beside = inside.beside();
+    let present: BTreeSet<_> = beside.iter().map(|file| last_part(&file.name)).collect();
+    let parts = directory::parts(toc, &present, |list| {
+        inside.turn_to(&whole(list)).map_err(judged)?;
+        let plain = inside.open().map_err(judged)?;
+        directory::read_list(plain).map_err(|error| judged(Problem::from_reading(error)))
+    });
+    let parts = parts.map_err(broken)?;
+    if let Some(remark) = parts.remark() {
+        run.notes.warn(remark);
+    }
+    let names: Vec<String> = parts.names.iter().map(|name| whole(name)).collect();
+    let bytes = inside.take_parts(&names).map_err(judged)?;
+    let shown = if folder.is_empty() { &name } else { folder };
+    Ok((shown.to_owned(), Some(bytes)))
 }
 
 /// Keeps the first error that reading gave, with its cause.

@@ -12,6 +12,8 @@ pub enum Kind {
     Custom,
     /// `pg_dump -Ft`, or a directory dump's members in a tar file.
     Tar,
+    /// `toc.dat` of `pg_dump -Fd`; its other files lie beside it.
+    Contents,
     Empty,
     /// Plain SQL of pg_dump, or text that reads like it.
     PlainSql,
@@ -33,10 +35,10 @@ pub enum Kind {
     Unknown,
 }
 
-/// Whether these first bytes are a dump that pg_restore reads, in one file.
+/// Whether these first bytes are those of a dump that pg_restore reads: of the one file, or of a directory's table of contents.
 #[must_use]
 pub fn looks_like_dump(head: &[u8]) -> bool {
-    matches!(what_is_it(head), Kind::Custom | Kind::Tar)
+    matches!(what_is_it(head), Kind::Custom | Kind::Tar | Kind::Contents)
 }
 
 /// Magic bytes at the start, and what they mean.
@@ -54,11 +56,18 @@ const MAGIC: [(&[u8], Kind); 11] = [
     (b"\xfe\xff", Kind::Utf16),
 ];
 
+/// Where a header says which format it is, and what a directory's says: it calls itself tar.
+const FORMAT_AT: usize = 10;
+const CONTENTS: u8 = 3;
+
 /// Names a file by its first bytes; [`super::HEAD_BYTES`] of them are enough.
 #[must_use]
 pub fn what_is_it(head: &[u8]) -> Kind {
     if head.is_empty() {
         return Kind::Empty;
+    }
+    if head.starts_with(b"PGDMP") && head.get(FORMAT_AT) == Some(&CONTENTS) {
+        return Kind::Contents;
     }
     if let Some((_, kind)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
         return *kind;
@@ -141,6 +150,9 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Custom => "a dump in PostgreSQL's custom format",
             Self::Tar => "a dump in PostgreSQL's tar format",
+            Self::Contents => {
+                "only the table of contents of a dump in PostgreSQL's directory format"
+            }
             Self::Empty => "an empty file",
             Self::PlainSql => "plain SQL, as pg_dump writes without -Fc",
             Self::PlainCluster => "plain SQL of a whole cluster, as pg_dumpall writes",
@@ -187,6 +199,9 @@ impl Kind {
             }
             Self::Zip => "a ZIP inside the ZIP is not opened: put the dump itself into it",
             Self::OtherTar => "put the dump itself into the ZIP, made with `pg_dump -Fc`",
+            Self::Contents => {
+                "its other files are needed too: name the directory, or put all of it into the ZIP, under its own names"
+            }
             Self::Custom | Self::Tar | Self::Sqlite | Self::Html | Self::Unknown => {
                 "look at what was uploaded; a dump is made with `pg_dump -Fc`"
             }
@@ -200,9 +215,11 @@ mod tests {
 
     #[test]
     fn what_is_not_a_dump_gets_its_right_name() {
-        let cases: [(&[u8], Kind); 14] = [
+        let cases: [(&[u8], Kind); 16] = [
             (b"", Kind::Empty),
             (b"PGDMP\x01\x0e", Kind::Custom),
+            (b"PGDMP\x01\x0e\x00\x04\x08\x01", Kind::Custom),
+            (b"PGDMP\x01\x0e\x00\x04\x08\x03", Kind::Contents),
             (
                 b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x",
                 Kind::PlainSql,
@@ -227,7 +244,8 @@ mod tests {
         ];
         for (head, kind) in cases {
             assert_eq!(what_is_it(head), kind, "{}", head.escape_ascii());
-            assert_eq!(looks_like_dump(head), kind == Kind::Custom);
+            let is_dump = matches!(kind, Kind::Custom | Kind::Contents);
+            assert_eq!(looks_like_dump(head), is_dump);
         }
     }
 

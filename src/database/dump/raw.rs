@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use super::directory::DataFile;
 use super::header::{Format, Header};
 use super::reader::{Reader, broken};
 use super::roles;
@@ -35,6 +36,8 @@ pub struct Raw {
     pub depends_on: Vec<i64>,
     pub names: BTreeSet<String>,
     pub traits: Traits,
+    /// Of a dump in directory format: where its data lie.
+    pub file: Option<DataFile>,
 }
 
 impl Raw {
@@ -52,7 +55,7 @@ impl Raw {
         reader.int()?; // its section
         let sql = sql_of(reader, &kind)?;
         reader.skip_text()?; // how to drop it
-        reader.skip_text()?; // its COPY statement
+        let is_copied = !reader.head()?.is_empty();
         let namespace = reader.name()?.unwrap_or_default();
         let tablespace = reader.name()?.unwrap_or_default();
         let mut access_method = String::new();
@@ -65,9 +68,11 @@ impl Raw {
         let owner = reader.name()?.unwrap_or_default();
         reader.skip_text()?; // whether it has OIDs
         let depends_on = dependencies(reader)?;
+        let mut file = None;
         match header.format {
             Format::Custom => reader.skip_offset()?,
-            Format::Tar | Format::Directory => reader.skip_text()?,
+            Format::Tar => reader.skip_text()?,
+            Format::Directory => file = DataFile::named(reader.name()?, is_copied)?,
         }
         let mut names = BTreeSet::new();
         if matches!(&*kind, "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING") {
@@ -85,6 +90,7 @@ impl Raw {
             owner,
             depends_on,
             names,
+            file,
         })
     }
 

@@ -28,6 +28,7 @@ fn toc(entries: Vec<Entry>) -> Toc {
         count: entries.len() as u64,
         entries,
         large_objects: 0,
+        files: Vec::new(),
         runs: Vec::new(),
         large_object_owners: BTreeSet::new(),
         large_object_grantees: BTreeSet::new(),

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::directory::{DataFile, TABLE_OF_CONTENTS};
 use super::header::{Format, Header};
 use super::kind::{Kind, octal, what_is_it};
 use super::raw::{self, Raw};
@@ -82,10 +83,12 @@ pub struct Toc {
     pub create_database: Option<String>,
     /// The dump makes the schema `public` itself, which fails where there is one.
     pub creates_public_schema: bool,
+    /// Where the data lie, for a dump in directory format.
+    pub files: Vec<DataFile>,
 }
 
 impl Toc {
-    /// Reads the table of contents of a dump in one file (custom or tar), and no further.
+    /// Reads the table of contents at the start of a dump's only file, or of a `toc.dat`, and no further.
     ///
     /// # Errors
     /// `damaged`: no dump, cut off or contradictory. `config`: of a newer PostgreSQL than is understood here. `local`: unreadable.
@@ -95,6 +98,7 @@ impl Toc {
         first.read_to_end(&mut head).map_err(|e| judged(&e))?;
         match what_is_it(&head) {
             Kind::Custom => Self::parse(head.chain(source), Format::Custom),
+            Kind::Contents => Self::parse(head.chain(source), Format::Directory),
             Kind::Tar => {
                 let bytes = head.get(124..136).and_then(octal).unwrap_or(0);
                 Self::parse(source.take(bytes), Format::Tar)
@@ -110,7 +114,7 @@ impl Toc {
     pub fn open(path: &Path) -> Outcome<Self> {
         let directory = path.is_dir();
         let file = if directory {
-            path.join("toc.dat")
+            path.join(TABLE_OF_CONTENTS)
         } else {
             path.to_owned()
         };
@@ -191,6 +195,7 @@ impl Building {
             encoding: None,
             create_database: None,
             creates_public_schema: false,
+            files: Vec::new(),
         };
         Self {
             toc,
@@ -200,6 +205,7 @@ impl Building {
 
     fn add(&mut self, raw: Raw) -> Outcome<()> {
         self.note(&raw);
+        self.toc.files.extend(raw.file.clone());
         if raw.is_large_object() {
             self.large_object(raw);
             return Ok(());

@@ -14,6 +14,7 @@ const ROOM: usize = 1 << 20;
 /// Where pg_restore reads the dump.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// Or a directory, by the dump's format.
     File(&'a Path),
     /// Its standard input: one session, in the dump's own order, which only some dumps allow.
     Pipe(Pipe),

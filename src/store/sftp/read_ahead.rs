@@ -224,6 +224,29 @@ impl Ahead for ReadAhead {
     fn straight_to(&mut self, end: u64) {
         self.promised = end;
     }
+
+    fn poll_block(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.taken == self.buffer.len() {
+            ready!(self.poll_fill(cx))?;
+        }
+        let left = self.buffer.len() - self.taken;
+        let got = left.min(most);
+        if self.taken == 0 && got == left {
+            std::mem::swap(&mut self.buffer, buffer);
+            self.buffer.clear();
+        } else {
+            buffer.clear();
+            buffer.extend_from_slice(&self.buffer[self.taken..][..got]);
+            self.taken += got;
+        }
+        self.position += got as u64;
+        Poll::Ready(Ok(got))
+    }
 }
 
 impl AsyncRead for ReadAhead {
