@@ -145,15 +145,10 @@ impl There {
             Method::InPlace => "new beside old rows about",
         };
         parts.push(Part::new(new, self.scratch.bytes));
-        let kinds: [(&str, fn(&Kind) -> bool); 3] = [
-            ("previous", |kind| *kind == Kind::Previous),
-            ("waiting for swap", |kind| matches!(kind, Kind::Waiting(_))),
-            ("to be looked at", |kind| matches!(kind, Kind::Look(_))),
-        ];
-        for (what, is_kind) in kinds {
+        for what in ["previous", "waiting for swap", "to be looked at"] {
             let of_kind = self.occupied.beside.iter();
             let of_kind: Vec<&Beside> = of_kind
-                .filter(|one| self.stays(one) && is_kind(&one.kind))
+                .filter(|one| self.stays(one) && one.kind.in_words() == what)
                 .collect();
             if !of_kind.is_empty() {
                 let bytes = of_kind.iter().filter_map(|one| one.bytes).sum();

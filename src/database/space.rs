@@ -26,6 +26,17 @@ pub enum Kind {
     Look(String),
 }
 
+impl Kind {
+    #[must_use]
+    pub fn in_words(&self) -> &'static str {
+        match self {
+            Self::Previous => "previous",
+            Self::Waiting(_) => "waiting for swap",
+            Self::Look(_) => "to be looked at",
+        }
+    }
+}
+
 /// A database that belongs to the live one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beside {
