@@ -79,6 +79,16 @@ pub fn quoted(name: &str) -> String {
     format!("`{}`", capped(name, QUOTED_CHARACTERS))
 }
 
+/// A name as it can be typed in a shell, wherever it comes from.
+#[must_use]
+pub fn in_shell(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
+        return name.to_owned();
+    }
+    shown(&format!("'{}'", name.replace('\'', r"'\''")))
+}
+
 fn capped(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => escaped(&text[..end]) + "…",
@@ -112,6 +122,15 @@ mod tests {
         let name = r"C:\dumps\'ä' a\u{308} 日本 ✓.zip".replace("\\u{308}", "\u{308}");
         assert_eq!(escaped(&name), name);
         assert_eq!(escaped(&escaped("\u{1b}")), "\\u{1b}");
+    }
+
+    #[test]
+    fn a_name_in_a_command_can_be_typed() {
+        assert_eq!(in_shell("erp_look.2"), "erp_look.2");
+        assert_eq!(in_shell("it's"), r"'it'\''s'");
+        assert_eq!(in_shell("-x"), "'-x'");
+        assert_eq!(in_shell(""), "''");
+        assert_eq!(in_shell("erp; touch x"), "'erp; touch x'");
     }
 
     #[test]

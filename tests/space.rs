@@ -402,3 +402,83 @@ fn where_nothing_is_live_everything_that_was_set_aside_stays_and_counts() {
     shop.refreshed();
     assert_eq!(shop.row(), "two");
 }
+
+#[test]
+fn what_was_loaded_to_be_looked_at_counts_and_the_hint_says_how_to_drop_it() {
+    // given: live, and one beside it
+    let shop = Shop::new("");
+    shop.offer("one.zip", "one", 30);
+    shop.run(&["fetch"]).expect(0);
+    shop.run(&["unzip"]).expect(0);
+    let name = format!("{}_look", shop.live);
+    shop.run(&["restore", "--as", &name]).expect(0);
+    budget(&shop, &times_live(&shop, 250));
+
+    // when
+    let dry = shop.run(&["run", "-n"]).expect(3).stdout;
+    let refused = report(&shop.run(&["run", "--json"]).expect(3));
+    let again = format!("{name}_2");
+    let beside = report(&shop.run(&["restore", "--as", &again, "--json"]).expect(3));
+
+    // then
+    assert!(dry.contains("to be looked at 7."), "{dry}");
+    let drop = format!("`backupctl restore erp --drop {name}`");
+    for refused in [&refused, &beside] {
+        says(
+            &refused["message"],
+            &["max_server_bytes", "to be looked at 7."],
+        );
+        says(&refused["hint"], &[&drop]);
+        // No setting helps, since nothing else is there to go.
+        assert!(
+            !refused["hint"].to_string().contains("drop_previous"),
+            "{refused}"
+        );
+    }
+    shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
+    shop.refreshed();
+    assert_eq!(shop.row(), "one");
+}
+
+#[test]
+fn what_is_loaded_beside_live_drops_nothing_for_its_room_and_no_hint_says_so() {
+    // given: room for two copies, and a previous one there already
+    let shop = after_one_night("");
+    shop.run(&["fetch"]).expect(0);
+    shop.run(&["unzip"]).expect(0);
+    budget(&shop, &times_live(&shop, 250));
+
+    let name = format!("{}_look", shop.live);
+    let refused = report(&shop.run(&["restore", "--as", &name, "--json"]).expect(3));
+
+    says(&refused["message"], &["previous 7."]);
+    let hint = refused["hint"].to_string();
+    assert!(
+        !hint.contains("drop_previous") && !hint.contains("keep_previous"),
+        "{hint}"
+    );
+}
+
+#[test]
+fn some_tables_are_not_judged_by_the_size_of_all() {
+    // given: by the last run all of it would be far larger than the budget
+    let shop = after_one_night("");
+    pretend(&shop, 100 << 30);
+    shop.run(&["fetch"]).expect(0);
+    shop.run(&["unzip"]).expect(0);
+    budget(&shop, &times_live(&shop, 400));
+    let name = format!("{}_look", shop.live);
+
+    // when
+    shop.run(&["restore", "--as", &name]).expect(3);
+    let asked = ["restore", "--as", &name, "--table", "t"];
+    let dry = shop.run(&[&asked[..], &["-n"]].concat()).expect(0).stdout;
+    shop.run(&asked).expect(0);
+
+    // then
+    assert!(
+        dry.contains("how large some tables are is not known"),
+        "{dry}"
+    );
+    assert_eq!(shop.server.value(&name, "select v from t"), "two");
+}

@@ -245,3 +245,43 @@ fn every_job_is_told_and_the_worst_one_decides() {
     assert!(ran.stderr.contains("there is no job `cmr`"), "{ran}");
     shop.run(&["status", "--max-age", "yesterday"]).expect(2);
 }
+
+#[test]
+fn an_undo_takes_back_what_was_live_and_not_the_run_that_found_nothing_to_do() {
+    let shop = Shop::new("unchanged = \"skip\"");
+    shop.offer("erp.zip", "new", 5);
+    shop.refreshed();
+    let idle = shop.refreshed();
+    let found = state(&shop, &[], 0);
+    assert_eq!(found["last_success"]["run"], idle["run"]);
+
+    shop.run(&["undo", "--yes"]).expect(0);
+
+    assert_eq!(shop.row(), "old");
+    assert_eq!(state(&shop, &[], 7)["last_success"], Value::Null);
+}
+
+#[test]
+fn a_run_that_found_its_archive_prepared_already_has_made_nothing_live() {
+    let shop = Shop::new("swap = \"hold\"\nunchanged = \"skip\"");
+    shop.offer("erp.zip", "new", 5);
+    shop.refreshed();
+    let idle = shop.refreshed();
+    assert!(
+        idle["message"]
+            .as_str()
+            .expect("a message")
+            .starts_with("Nothing to do"),
+        "{idle}"
+    );
+    assert_eq!(state(&shop, &[], 7)["last_success"], Value::Null);
+
+    shop.run(&["swap", "--yes"]).expect(0);
+    let swapped = state(&shop, &[], 0);
+    assert_eq!(swapped["last_success"]["archive"], "erp.zip");
+    shop.offer("erp.zip", "newer", 1);
+    shop.refreshed();
+    shop.refreshed();
+    let waits = state(&shop, &[], 0);
+    assert_eq!(waits["last_success"]["run"], swapped["last_success"]["run"]);
+}

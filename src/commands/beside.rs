@@ -13,17 +13,17 @@ use super::space::Coming;
 use super::unzip::{self, Unpacked};
 use super::{App, Job, Order, perform};
 use crate::cli::Beside;
-use crate::config::{Check, Config, Restore, format_duration};
-use crate::database::beside::{self, BesideStamp, day_and_time};
+use crate::config::{Check, Config, Method, Restore, format_duration};
+use crate::database::beside::{self, BesideStamp, day_and_time, drop_command};
 use crate::database::checks;
-use crate::database::connection::Session;
+use crate::database::connection::{Session, quote_identifier};
 use crate::database::dump::{Selection, TableName, Toc};
 use crate::database::preflight::{self, Needs};
 use crate::database::scratch::{self, Scratch};
 use crate::database::swap::NAME_BYTES;
 use crate::escape::{quoted, shown};
 use crate::journal::Created;
-use crate::report::{Record, Report, Step};
+use crate::report::{DatabaseFacts, Record, Report, Step};
 use crate::run::RunId;
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -60,6 +60,7 @@ impl<'a> Wish<'a> {
 pub async fn load(app: &App, restore: &Restore, wish: Wish<'_>, notify: bool) -> Outcome<Record> {
     fits(wish.name, &app.config)?;
     let work = async |job: &Job<'_>, report: &mut Report| {
+        about(wish.name, job);
         if wish.tables.is_empty() {
             restore::scripts(job)?;
         }
@@ -80,17 +81,26 @@ pub async fn load(app: &App, restore: &Restore, wish: Wish<'_>, notify: bool) ->
         };
         look_at(held, &unpacked, &wish, (job, report)).await
     };
-    Ok(perform(app, restore, order(notify), work).await)
+    Ok(perform(app, restore, order(true, notify), work).await)
 }
 
-fn order(notify: bool) -> Order {
+fn order(archives: bool, notify: bool) -> Order {
     Order {
         command: "restore",
         store: false,
-        archives: true,
+        archives,
         database: true,
         mail: notify,
     }
+}
+
+/// From its first moment on the run is one about `name`, and whatever becomes of it says nothing of what is live.
+fn about(name: &str, job: &Job<'_>) {
+    job.run.notes.database(DatabaseFacts {
+        host: job.database.host.clone(),
+        ..DatabaseFacts::default()
+    });
+    job.run.notes.beside(name, &job.database.name);
 }
 
 /// Loads, names, checks. From the name on the database stays, whatever its checks say: it is there to be looked at.
@@ -131,23 +141,6 @@ fn stays(failed: Failed, name: &str, job: &Job<'_>) -> Failed {
         hint: Some(format!("{first}\n{kept}").trim_start().to_owned()),
         ..failed
     }
-}
-
-fn drop_command(name: &str, job: &str) -> String {
-    format!(
-        "`backupctl restore {} --drop {}` drops it",
-        shown(job),
-        in_shell(name)
-    )
-}
-
-/// A name as it can be typed.
-fn in_shell(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.chars().all(plain) && !name.starts_with('-') {
-        return name.to_owned();
-    }
-    shown(&format!("'{}'", name.replace('\'', r"'\''")))
 }
 
 /// What can be no name for it, known without asking the server.
@@ -210,6 +203,15 @@ pub async fn mention(session: &Session, job: &Job<'_>) -> Outcome<()> {
             drop_command(&stamp.name, &stamp.job)
         ));
     }
+    let live = &job.database.name;
+    // A swap gives the live database another one's place, without the stamp.
+    if job.restore.method == Method::InPlace && beside::is_stamped(session, live).await? {
+        job.run.notes.warn(format!(
+            "`{}` still carries the stamp of `restore --as`, by which `--drop` may take it: COMMENT ON DATABASE {} IS NULL;",
+            shown(live),
+            quote_identifier(live)
+        ));
+    }
     Ok(())
 }
 
@@ -234,9 +236,8 @@ async fn suits(
 ) -> Outcome<restore::Suited> {
     let (selection, asked) = selected(toc, held, wish, job)?;
     let told = selection.part().map(|part| part.warnings(toc));
-    // Of some tables nobody knows how much of the dump they are.
     let coming = if told.is_some() {
-        Coming::default()
+        Coming::of_some_tables()
     } else {
         coming
     };
@@ -403,12 +404,5 @@ mod tests {
         for name in ["erp_new", "erp_before_2026", "new_20261120_020000_7f3a"] {
             assert!(!looks_like_ours(name), "{name}");
         }
-    }
-
-    #[test]
-    fn a_name_in_a_command_can_be_typed() {
-        assert_eq!(in_shell("erp_look.2"), "erp_look.2");
-        assert_eq!(in_shell("it's"), r"'it'\''s'");
-        assert_eq!(in_shell("-x"), "'-x'");
     }
 }

@@ -8,7 +8,7 @@ use crate::config::GoLive;
 use crate::database::connection::Session;
 use crate::database::scratch::Scratch;
 use crate::database::swap::{self, PreparedStamp, Pruned, is_in_the_way};
-use crate::escape::shown;
+use crate::escape::{in_shell, shown};
 use crate::journal::Created;
 use crate::report::ArchiveFacts;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -123,7 +123,7 @@ pub async fn mention(session: &Session, live_oid: u32, job: &Job<'_>) -> Outcome
             format!("it was prepared by job `{}`", shown(&stamp.job))
         };
         let since = stamp.since.strftime("%Y-%m-%d %H:%M UTC");
-        let (name, owner) = (shown(&stamp.name), shown(&stamp.job));
+        let (name, owner) = (shown(&stamp.name), in_shell(&stamp.job));
         job.run.notes.warn(if stamp.live_oid == live_oid {
             format!("`{name}` waits for `backupctl swap {owner}` since {since}; {fate}")
         } else {

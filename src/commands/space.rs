@@ -11,9 +11,10 @@ pub use self::here::{of_fetch, of_run, of_unzip};
 use super::restore::Held;
 use super::{Job, previous};
 use crate::config::{DropPrevious, Method, format_bytes};
+use crate::database::beside::drop_command;
 use crate::database::connection::quote_identifier;
-use crate::database::space::{self, Beside, Free, Occupied};
-use crate::escape::shown;
+use crate::database::space::{self, Beside, Free, Kind, Occupied};
+use crate::escape::{in_shell, shown};
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// In a line of a plan, behind its label.
@@ -58,6 +59,8 @@ pub struct There {
     /// Names of what is dropped before the load.
     dropped: Vec<String>,
     budget: Option<u64>,
+    /// Nothing else makes room for it.
+    is_beside: bool,
 }
 
 impl There {
@@ -83,6 +86,7 @@ impl There {
             keep_previous: restore.keep_previous,
             dropped,
             budget: job.database.max_server_bytes,
+            is_beside: false,
         })
     }
 
@@ -94,6 +98,7 @@ impl There {
             drop_previous: DropPrevious::AfterSwap,
             keep_previous: 0,
             dropped: Vec::new(),
+            is_beside: true,
             ..self
         }
     }
@@ -140,10 +145,10 @@ impl There {
             Method::InPlace => "new beside old rows about",
         };
         parts.push(Part::new(new, self.scratch.bytes));
-        for (what, waits) in [("previous", false), ("waiting for swap", true)] {
+        for what in ["previous", "waiting for swap", "to be looked at"] {
             let of_kind = self.occupied.beside.iter();
             let of_kind: Vec<&Beside> = of_kind
-                .filter(|one| self.stays(one) && one.job.is_some() == waits)
+                .filter(|one| self.stays(one) && one.kind.in_words() == what)
                 .collect();
             if !of_kind.is_empty() {
                 let bytes = of_kind.iter().filter_map(|one| one.bytes).sum();
@@ -257,7 +262,7 @@ impl There {
 
     fn make_room(&self) -> String {
         let before = match self.drop_previous {
-            DropPrevious::AfterSwap if self.method == Method::Swap => {
+            DropPrevious::AfterSwap if self.method == Method::Swap && !self.is_beside => {
                 ", set `drop_previous = \"before-load\"`"
             }
             _ => "",
@@ -270,16 +275,26 @@ impl There {
     /// What would let the restore fit into the budget.
     fn less_than(&self, budget: u64) -> String {
         let mut remedies = Vec::new();
-        if self.method == Method::Swap && self.occupied.live != Some(0) {
+        if self.method == Method::Swap && !self.is_beside && self.occupied.live != Some(0) {
             remedies.extend(self.earlier(budget));
         }
-        let of_others = self.occupied.beside.iter();
-        let of_others =
-            of_others.filter_map(|one| one.job.as_ref().filter(|job| **job != self.job));
-        remedies.extend(of_others.map(|job| {
-            let job = shown(job);
-            format!("or make live what job `{job}` has prepared: `backupctl swap {job}`")
-        }));
+        for one in &self.occupied.beside {
+            let remedy = match &one.kind {
+                Kind::Waiting(job) if *job != self.job => format!(
+                    "make live what job `{}` has prepared: `backupctl swap {}`",
+                    shown(job),
+                    in_shell(job)
+                ),
+                Kind::Look(job) => format!(
+                    "look at `{}` no more: {}",
+                    shown(&one.name),
+                    drop_command(&one.name, job)
+                ),
+                _ => continue,
+            };
+            let or = if remedies.is_empty() { "" } else { "or " };
+            remedies.push(format!("{or}{remedy}"));
+        }
         remedies.push(format!(
             "{}raise `max_server_bytes` to {} or more, where the server has the room",
             if remedies.is_empty() { "" } else { "or " },
@@ -294,10 +309,15 @@ impl There {
         let fixed = fixed.saturating_add(self.scratch.bytes);
         let of_others = self.occupied.beside.iter();
         let of_others: u64 = of_others
-            .filter(|one| one.job.as_ref().is_some_and(|job| *job != self.job))
+            .filter(|one| match &one.kind {
+                Kind::Previous => false,
+                Kind::Waiting(job) => *job != self.job,
+                Kind::Look(_) => true,
+            })
             .filter_map(|one| one.bytes)
             .sum();
-        let previous = self.occupied.beside.iter().filter(|one| one.job.is_none());
+        let previous = self.occupied.beside.iter();
+        let previous = previous.filter(|one| one.kind == Kind::Previous);
         let previous: Vec<u64> = previous.filter_map(|one| one.bytes).collect();
         let fits = |keep: &usize| {
             let kept: u64 = previous.iter().take(keep.saturating_sub(1)).sum();

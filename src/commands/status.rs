@@ -11,7 +11,7 @@ use super::App;
 use crate::config::{Restore, format_duration};
 use crate::escape::said;
 use crate::lock;
-use crate::report::{self, Record, Step};
+use crate::report::{self, Record, Step, StepRecord};
 use crate::state_dir;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
@@ -123,11 +123,21 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
 
 /// Commands that may have made something live; the others, and what was loaded beside it, say nothing of its age.
 fn changes_live(record: &Record) -> bool {
-    let is_beside = record
-        .database
-        .as_ref()
-        .is_some_and(|database| database.beside.is_some());
-    !is_beside && matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
+    !record.is_beside() && matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
+}
+
+/// Whether it found nothing to do: its archive was live already, or was prepared and waits.
+fn is_idle(record: &Record) -> bool {
+    let loads = |step: &StepRecord| matches!(step.step, Step::Restore | Step::Swap);
+    record.command == "run" && !record.steps.is_empty() && !record.steps.iter().any(loads)
+}
+
+fn is_same_archive(a: &Record, b: &Record) -> bool {
+    let file = |record: &Record| {
+        let archive = record.archive.as_ref()?;
+        Some((archive.name.clone(), archive.bytes, archive.modified))
+    };
+    file(a).is_some() && file(a) == file(b)
 }
 
 /// The last one, and the last success.
@@ -135,8 +145,22 @@ fn found(mut newest_first: impl Iterator<Item = Record>) -> (Option<Record>, Opt
     let last = newest_first.next();
     let mut undone = Undone::default();
     let all = last.clone().into_iter().chain(newest_first);
-    let success = { all }.find(|record| undone.is_still_live(record));
-    (last, success)
+    let mut idle = None;
+    let success = { all }.find(|record| {
+        if !is_idle(record) {
+            return undone.is_still_live(record);
+        }
+        // What an undo has taken back since was found live by it, and is no more.
+        if undone.taken_back == 0 && record.verdict.is_some_and(Verdict::is_good) {
+            idle.get_or_insert_with(|| record.clone());
+        }
+        false
+    });
+    let found_live = idle.filter(|idle| {
+        let success = success.as_ref();
+        success.is_some_and(|success| is_same_archive(idle, success))
+    });
+    (last, found_live.or(success))
 }
 
 /// Which successes an `undo` took back, learnt while going from the newest report to the oldest.

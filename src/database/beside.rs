@@ -13,7 +13,7 @@ use super::connection::{Login, Session, column, quote_identifier, quote_literal}
 use super::scratch::Scratch;
 use super::swap::{self, Named, PreparedStamp, Stamp};
 use crate::config::nearest;
-use crate::escape::shown;
+use crate::escape::{in_shell, shown};
 use crate::report::{ArchiveFacts, DumpFacts};
 use crate::run::RunId;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
@@ -106,17 +106,38 @@ fn stamp_of(listed: &Listed) -> Option<BesideStamp> {
     (stamp.name == listed.database.name).then_some(stamp)
 }
 
+/// All beside `live`, by name.
+///
+/// # Errors
+/// As the session.
+pub async fn all_beside(session: &Session, live: &str) -> Outcome<Vec<BesideStamp>> {
+    let all = listed(session).await?;
+    let stamps = all.iter().filter_map(stamp_of);
+    Ok(stamps.filter(|stamp| stamp.live == live).collect())
+}
+
 /// Those beside `live` that have outlived their day, oldest first.
 ///
 /// # Errors
 /// As the session.
 pub async fn expired(session: &Session, live: &str) -> Outcome<Vec<BesideStamp>> {
     let now = now(session).await?;
-    let all = listed(session).await?;
-    let mut found: Vec<BesideStamp> = all.iter().filter_map(stamp_of).collect();
-    found.retain(|stamp| stamp.live == live && stamp.expires <= now);
+    let mut found = all_beside(session, live).await?;
+    found.retain(|stamp| stamp.expires <= now);
     found.sort_by(|a, b| (a.expires, &a.name).cmp(&(b.expires, &b.name)));
     Ok(found)
+}
+
+/// Whether `name` is one that was loaded to be looked at, beside whichever live database.
+///
+/// # Errors
+/// As the session.
+pub async fn is_stamped(session: &Session, name: &str) -> Outcome<bool> {
+    let all = listed(session).await?;
+    Ok(all
+        .iter()
+        .filter_map(stamp_of)
+        .any(|stamp| stamp.name == name))
 }
 
 async fn now(session: &Session) -> Outcome<Timestamp> {
@@ -138,10 +159,9 @@ pub async fn vacant(session: &Session, name: &str) -> Outcome<()> {
     let failed = Failed::new(Verdict::Config, problem);
     Err(match stamp_of(there) {
         Some(stamp) => failed.hint(format!(
-            "it was loaded on {} to be looked at; `backupctl restore {} --drop {}` drops it",
+            "it was loaded on {} to be looked at; {}",
             day_and_time(stamp.since),
-            shown(&stamp.job),
-            shown(name)
+            drop_command(name, &stamp.job)
         )),
         None => {
             failed.hint("it carries no stamp of `restore --as`, so it stays: choose another name")
@@ -242,13 +262,7 @@ pub async fn droppable(session: &Session, name: &str, live: &str) -> Outcome<Bes
             shown(&stamp.live),
             shown(live)
         );
-        return refused(
-            why,
-            &format!(
-                "`backupctl restore {} --drop {name_shown}`",
-                shown(&stamp.job)
-            ),
-        );
+        return refused(why, &drop_command(name, &stamp.job));
     }
     if there.is_template {
         let why = "somebody has made it a template".to_owned();
@@ -380,6 +394,16 @@ async fn close(session: &Session, beside: &Beside) -> Outcome<()> {
         Verdict::Failed,
         format!("`{}` is another database by now", shown(name)),
     ))
+}
+
+/// A stamp's job is what somebody has written there: nothing in it may become a command of its own.
+#[must_use]
+pub fn drop_command(name: &str, job: &str) -> String {
+    format!(
+        "`backupctl restore {} --drop {}` drops it",
+        in_shell(job),
+        in_shell(name)
+    )
 }
 
 /// `2026-11-28 02:00 UTC`.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::beside::all_beside;
 use super::connection::{Session, column};
 use super::swap::{prepared_databases, previous_databases};
 use super::target::Target;
@@ -15,12 +16,32 @@ use crate::verdict::{Failed, Outcome, Verdict};
 /// What a new database takes where nobody may ask what template0 does.
 const EMPTY_BYTES: u64 = 8 << 20;
 
+/// Why a database is there beside the live one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Previous,
+    /// It waits for `swap`, for this job.
+    Waiting(String),
+    /// This job has loaded it to be looked at.
+    Look(String),
+}
+
+impl Kind {
+    #[must_use]
+    pub fn in_words(&self) -> &'static str {
+        match self {
+            Self::Previous => "previous",
+            Self::Waiting(_) => "waiting for swap",
+            Self::Look(_) => "to be looked at",
+        }
+    }
+}
+
 /// A database that belongs to the live one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beside {
     pub name: String,
-    /// The job that has prepared it; None: a previous one.
-    pub job: Option<String>,
+    pub kind: Kind,
     /// None: the role may not ask.
     pub bytes: Option<u64>,
 }
@@ -40,7 +61,7 @@ pub struct Occupied {
     pub live: Option<u64>,
     /// Of a database with nothing in it.
     pub empty: u64,
-    /// Previous databases, newest first, then what waits for `swap`.
+    /// Previous databases, newest first, then what waits for `swap`, then what is there to be looked at.
     pub beside: Vec<Beside>,
     pub free: Free,
 }
@@ -51,16 +72,20 @@ pub struct Occupied {
 /// As the session.
 pub async fn occupied(session: &Session, target: &Target) -> Outcome<Occupied> {
     let live = &target.live;
-    let mut beside = Vec::new();
+    let mut found = Vec::new();
     for previous in previous_databases(session, &live.name).await? {
-        let (name, job) = (previous.name, None);
-        let bytes = size(session, &name).await?;
-        beside.push(Beside { name, job, bytes });
+        found.push((previous.name, Kind::Previous));
     }
     for waiting in prepared_databases(session, &live.name).await? {
-        let (name, job) = (waiting.database.name, Some(waiting.stamp.job));
+        found.push((waiting.database.name, Kind::Waiting(waiting.stamp.job)));
+    }
+    for stamp in all_beside(session, &live.name).await? {
+        found.push((stamp.name, Kind::Look(stamp.job)));
+    }
+    let mut beside = Vec::new();
+    for (name, kind) in found {
         let bytes = size(session, &name).await?;
-        beside.push(Beside { name, job, bytes });
+        beside.push(Beside { name, kind, bytes });
     }
     let own = live.size_bytes.and_then(|bytes| u64::try_from(bytes).ok());
     let empty = size(session, "template0").await?;
@@ -110,7 +135,7 @@ pub fn within(bytes: u64, most: Option<u64>) -> Outcome<()> {
             format_bytes(most)
         ),
     )
-    .hint("raise `max_server_bytes` of this database, or have less of it taken: `drop_previous = \"before-load\"`, a lower `keep_previous`"))
+    .hint("raise `max_server_bytes` of this database, or have less of it taken: `drop_previous = \"before-load\"`, a lower `keep_previous`, `restore --drop` of what is only looked at"))
 }
 
 async fn free(session: &Session, target: &Target) -> Free {

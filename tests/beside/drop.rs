@@ -240,3 +240,79 @@ fn managed() -> (Shop, String) {
     super::set(&shop, "user = \"postgres\"", &format!("user = \"{role}\""));
     (shop, role)
 }
+
+#[test]
+fn what_became_live_by_a_swap_carries_no_stamp_and_is_never_dropped() {
+    // given: another installation has the name for its live database, and restores into it
+    let (shop, name) = loaded("");
+    let from = format!("name = \"{}\"", shop.live);
+    let to = format!("name = \"{name}\"");
+    super::set(&shop, &from, &to);
+    shop.offer("b.zip", "newer", 1);
+    shop.refreshed();
+    super::set(&shop, &to, &from);
+
+    // when
+    let refused = said(&shop, &["restore", "--drop", &name, "--yes"], 3);
+
+    // then
+    assert!(refused.contains("was not loaded by"), "{refused}");
+    assert_eq!(shop.server.value(&name, "select v from t"), "newer");
+
+    // and: what it was before is not offered either, once it is live again
+    super::set(&shop, &from, &to);
+    shop.run(&["undo", "--yes"]).expect(0);
+    super::set(&shop, &to, &from);
+    said(&shop, &["restore", "--drop", &name, "--yes"], 3);
+    assert_eq!(shop.server.value(&name, "select v from t"), "new");
+}
+
+#[test]
+fn a_drop_needs_no_password_of_an_archive() {
+    let (shop, name) = loaded("");
+    super::add(&shop, "zip_password = \"env:NOWHERE\"");
+
+    shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
+
+    assert_eq!(shop.databases(), [shop.live.as_str()]);
+}
+
+#[test]
+fn what_a_stamp_says_of_its_job_is_no_command() {
+    // given: whoever owns a database writes its comment
+    let (shop, name) = loaded("");
+    let comment = format!(
+        "select shobj_description(oid, 'pg_database') from pg_database where datname = '{name}'"
+    );
+    let stamp = shop.server.value("postgres", &comment);
+    let (head, rest) = stamp.split_once("\"expires\":\"").expect("an expiry");
+    let (_, tail) = rest.split_once('"').expect("an expiry");
+    let forged = format!("{head}\"expires\":\"2026-01-01T00:00:00Z\"{tail}");
+    let forged = forged.replace("\"job\":\"erp\"", "\"job\":\"erp; touch x #\"");
+    let sql = format!("comment on database {name} is '{forged}'");
+    shop.server.sql("postgres", &sql);
+
+    // when
+    let offered = shop.refreshed()["warnings"].to_string();
+    let taken = said(&shop, &["restore", "--as", &name], 3);
+
+    // then
+    for text in [offered, taken] {
+        assert!(text.contains("restore 'erp; touch x #' --drop"), "{text}");
+    }
+}
+
+#[test]
+fn one_that_is_restored_into_in_place_is_told_to_lose_its_stamp() {
+    let (shop, name) = loaded("method = \"in-place\"");
+    let from = format!("name = \"{}\"", shop.live);
+    super::set(&shop, &from, &format!("name = \"{name}\""));
+
+    let remedy = format!("COMMENT ON DATABASE \"{name}\" IS NULL;");
+    let told = said(&shop, &["run"], 0);
+    assert!(told.contains(&remedy), "{told}");
+
+    shop.server.sql("postgres", &remedy);
+    let told = said(&shop, &["run"], 0);
+    assert!(!told.contains("COMMENT ON DATABASE"), "{told}");
+}

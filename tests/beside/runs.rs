@@ -192,3 +192,22 @@ fn a_signal_while_its_checks_run_leaves_it_to_be_looked_at() {
     assert_eq!(shop.server.value(&name, "select v from t"), "new");
     shop.run(&["restore", "--drop", &name, "--yes"]).expect(0);
 }
+
+#[test]
+fn one_that_could_not_even_begin_says_nothing_of_the_live_database_to_status() {
+    // given
+    let shop = unzipped("");
+    shop.refreshed();
+    let port = format!("port = {}", shop.server.port);
+    super::set(&shop, &port, "port = 1");
+    add(&shop, "[network]\nattempts = 1\ntimeout = \"1s\"");
+
+    // when
+    let name = look(&shop);
+    shop.run(&["restore", "--as", &name]).expect(5);
+    shop.run(&["restore", "--drop", &name, "--yes"]).expect(5);
+
+    // then
+    let state = shop.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(state["last_run"]["command"], "run", "{state}");
+}

@@ -1,6 +1,6 @@
 //! `restore --drop NAME`: what was loaded to be looked at goes, and nothing else ever.
 
-use super::{fits, order};
+use super::{about, fits, order};
 use crate::commands::{App, Job, perform, reach, restore};
 use crate::config::{Restore, format_bytes};
 use crate::database::beside::{self as database, day_and_time};
@@ -25,6 +25,7 @@ pub async fn command(
     let yes = yes || app.options.dry_run;
     app.output.can_confirm(yes)?;
     let work = async |job: &Job<'_>, report: &mut Report| {
+        about(name, job);
         let asked = async {
             reach::database(job).await?;
             let (session, target) = restore::look(job).await?;
@@ -54,7 +55,7 @@ pub async fn command(
         ));
         Ok(())
     };
-    Ok(perform(app, settings, order(notify), work).await)
+    Ok(perform(app, settings, order(false, notify), work).await)
 }
 
 async fn in_words(session: &Session, found: &database::Beside) -> Outcome<Vec<String>> {

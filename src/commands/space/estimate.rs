@@ -19,6 +19,8 @@ pub struct Coming {
     pub dump: Option<u64>,
     /// The rows in the dump are.
     pub compressed: bool,
+    /// Nobody knows how much of the dump it is.
+    pub some_tables: bool,
 }
 
 impl Coming {
@@ -27,6 +29,14 @@ impl Coming {
             archive,
             dump,
             compressed: toc.header.compression != "none",
+            some_tables: false,
+        }
+    }
+
+    pub fn of_some_tables() -> Self {
+        Self {
+            some_tables: true,
+            ..Self::default()
         }
     }
 
@@ -57,12 +67,14 @@ pub enum Basis {
     Live,
     /// The dump's length alone.
     Dump,
+    /// Nothing.
+    Tables,
 }
 
 impl Basis {
     /// Whether something like it was measured.
     pub fn is_measured(self) -> bool {
-        self != Self::Dump
+        matches!(self, Self::Run(_) | Self::Live)
     }
 
     pub fn in_words(self) -> String {
@@ -73,6 +85,7 @@ impl Basis {
             ),
             Self::Live => "estimated to be as large as live".to_owned(),
             Self::Dump => "only guessed from the dump's size".to_owned(),
+            Self::Tables => "how large some tables are is not known".to_owned(),
         }
     }
 }
@@ -100,7 +113,8 @@ impl Measured {
     }
 
     fn of(record: &Record, live: &str) -> Option<Self> {
-        let database = record.database.as_ref().filter(|one| one.name == live)?;
+        let database = record.database.as_ref();
+        let database = database.filter(|one| one.name == live && one.beside.is_none())?;
         Some(Self {
             at: record.started,
             bytes: database.bytes?,
@@ -131,6 +145,12 @@ pub fn estimate(
     empty: u64,
     measured: Option<Measured>,
 ) -> Estimate {
+    if coming.some_tables {
+        return Estimate {
+            bytes: empty,
+            basis: Basis::Tables,
+        };
+    }
     if let Some(measured) = measured {
         return Estimate {
             bytes: measured.scaled(coming, empty),
@@ -165,6 +185,7 @@ mod tests {
             archive: Some(dump),
             dump: Some(dump),
             compressed: true,
+            some_tables: false,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::config::{Method, format_bytes};
 use crate::database::connection::Session;
 use crate::database::preflight::Target;
 use crate::database::swap::{self, Named, Prepared};
-use crate::escape::shown;
+use crate::escape::{in_shell, shown};
 use crate::report::{Record, Step, StepRecord};
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -74,7 +74,7 @@ async fn newest(session: &Session, job: &Job<'_>) -> Outcome<Prepared> {
             "`{}` was prepared by job `{}`: `backupctl swap {}`",
             shown(&other.stamp.name),
             shown(&other.stamp.job),
-            shown(&other.stamp.job)
+            in_shell(&other.stamp.job)
         )),
         None => failed.hint(format!(
             "`backupctl run {name}` prepares it, with `swap = \"hold\"`; its last report says why there is none"

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::database::beside::BesideStamp;
 use crate::run::RunId;
 
 use super::prepared::PreparedStamp;
@@ -73,13 +74,18 @@ impl Stamp {
     }
 }
 
-/// The comment that a database has for its own sake: a stamp's inner one where it is stamped, none where it was only prepared.
+/// The comment that a database has for its own sake: a stamp's inner one where it is stamped, none where it was only prepared, or was
+/// loaded to be looked at: by that stamp whoever drops it would drop what is live.
 #[must_use]
 pub fn original(comment: Option<&str>) -> Option<String> {
     match comment.map(|text| (text, Stamp::parse(text))) {
         None => None,
         Some((_, Some(stamp))) => stamp.comment,
-        Some((text, None)) if PreparedStamp::parse(text).is_some() => None,
+        Some((text, None))
+            if PreparedStamp::parse(text).is_some() || BesideStamp::parse(text).is_some() =>
+        {
+            None
+        }
         Some((text, None)) => Some(text.to_owned()),
     }
 }
