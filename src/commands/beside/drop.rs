@@ -54,7 +54,7 @@ pub async fn command(
         ));
         Ok(())
     };
-    Ok(perform(app, settings, order(notify), work).await)
+    Ok(perform(app, settings, order(false, notify), work).await)
 }
 
 async fn in_words(session: &Session, found: &database::Beside) -> Outcome<Vec<String>> {
