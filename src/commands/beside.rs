@@ -81,9 +81,11 @@ pub async fn load(app: &App, restore: &Restore, wish: Wish<'_>, notify: bool) ->
         };
         look_at(held, &unpacked, &wish, (job, report)).await
     };
-    Ok(perform(app, restore, order(true, notify), work).await)
+    let order = order(wish.file.is_some(), notify);
+    Ok(perform(app, restore, order, work).await)
 }
 
+/// `archives`: whether the dump may lie in one.
 fn order(archives: bool, notify: bool) -> Order {
     Order {
         command: "restore",

@@ -55,7 +55,8 @@ pub async fn command(app: &App, restore: &Restore, file: Option<&Path>, notify: 
     let order = Order {
         command: "restore",
         store: false,
-        archives: true,
+        // Which of the two a named file is shows only once it is opened.
+        archives: file.is_some(),
         database: true,
         mail: notify,
     };

@@ -1,12 +1,15 @@
 //! A download goes on from what was proven, also in another run: after a lost link, a signal, a kill; and never where the archive,
 //! the disk or the job's settings say otherwise.
 
+use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::link::{long, long_inside, strike};
 use super::world::{World, step_verdict, texts, wait};
@@ -300,4 +303,55 @@ fn nothing_is_left_for_a_run_that_keeps_no_archive() {
 
     assert_eq!(resumed_at(&report, &new.zip), None, "{report:#}");
     assert_eq!(scene.world.live_hash(), new.hash);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(hex, "{byte:02x}").expect("a string takes it");
+    }
+    hex
+}
+
+/// Leaves only the first `bytes` of what has come, with the note that belongs to them.
+fn proven_only(scene: &Scene, zip: &[u8], bytes: usize) {
+    let note = scene.beside("proven");
+    let text = fs::read(&note).expect("a note");
+    let mut noted: Value = serde_json::from_slice(&text).expect("JSON");
+    noted["proven"] = bytes.into();
+    noted["sha256"] = sha256(&zip[..bytes]).into();
+    fs::write(&note, noted.to_string()).expect("another note");
+    fs::write(scene.beside("part"), &zip[..bytes]).expect("a shorter part");
+}
+
+#[test]
+fn a_prefix_that_is_shorter_than_a_block_is_gone_on_with_as_well() {
+    for bytes in [1, 100_000] {
+        let scene = Scene::new("");
+        let new = long_inside("new", 4 << 20);
+        scene.cut_short(&new.zip, "run");
+        proven_only(&scene, &new.zip, bytes);
+
+        let report = scene.goes_on();
+
+        assert_eq!(resumed_at(&report, &new.zip), Some(bytes as u64));
+        assert_eq!(scene.world.live_hash(), new.hash);
+    }
+}
+
+#[test]
+fn what_an_earlier_run_has_left_and_nobody_can_read_is_fetched_anew() {
+    let scene = Scene::new("");
+    let new = long("new");
+    scene.cut_short(&new.zip, "run");
+    let elsewhere = scene.world.setup.path("elsewhere");
+    fs::rename(scene.beside("part"), &elsewhere).expect("moved");
+    symlink(&elsewhere, scene.beside("part")).expect("a link that is not followed");
+    let before = fs::read(&elsewhere).expect("what came");
+
+    let report = scene.goes_on();
+
+    assert_eq!(resumed_at(&report, &new.zip), None, "{report:#}");
+    assert_eq!(scene.world.live_hash(), new.hash);
+    assert!(fs::read(&elsewhere).expect("what came") == before);
 }

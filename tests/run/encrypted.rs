@@ -182,3 +182,28 @@ fn what_is_no_dump_is_told_as_that_where_the_password_is_right() {
     says(text(&report["message"]), &["plain SQL"]);
     scene.is_untouched();
 }
+
+#[test]
+fn a_dump_that_is_unzipped_already_needs_no_password() {
+    let (sshd, scene) = (Sshd::start(), Scene::new());
+    sshd.put("erp.zip", &seven_zip("AES256", PASSWORD, &packable()));
+    let setup = over(&sshd, &scene, SETTING, PASSWORD);
+    setup.run(&["fetch"]).expect(0);
+    setup.run(&["unzip"]).expect(0);
+    let path = setup.path("config.toml");
+    let config = fs::read_to_string(&path).expect("config.toml");
+    let gone = config.replace("env:ZIP_PASSWORD", "file:/nonexistent/password");
+    assert_ne!(gone, config);
+    fs::write(&path, gone).expect("config.toml");
+
+    setup.run(&["restore", "--dry-run"]).expect(0);
+    let look = ["restore", "--as", &format!("{}_look", scene.live)];
+    setup.run(&look).expect(0);
+    let drop = ["restore", "--yes", "--drop", look[2]];
+    setup.run(&drop).expect(0);
+    scene.is_untouched();
+    setup.run(&["restore"]).expect(0);
+
+    scene.is_new();
+    setup.run(&["unzip"]).expect(3);
+}
