@@ -120,10 +120,10 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
         }
         // Without the lock the worst that can happen is an error that a second attempt doesn't have.
         let _reading = self.files.vault_file.as_deref().and_then(lock::to_read);
-        self.open_key_file();
         if from_env {
             self.open_env_file();
         }
+        self.open_key_file();
         if from_vault {
             self.open_vault();
         }
