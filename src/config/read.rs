@@ -288,7 +288,7 @@ fn store(name: &str, mut section: Section<'_>, environment: &Environment) -> Opt
 }
 
 fn sftp(mut section: Section<'_>, environment: &Environment) -> Sftp {
-    let (user, password) = required_login(&mut section, "backup");
+    let (user, password) = required_login("backup", &mut section);
     let sftp = Sftp {
         host: section.required_text("host", "sftp.example.org"),
         port: port(&mut section, 22),
@@ -330,7 +330,7 @@ fn sftp(mut section: Section<'_>, environment: &Environment) -> Sftp {
     sftp
 }
 
-fn required_login(section: &mut Section<'_>, example: &str) -> (String, Option<SecretRef>) {
+fn required_login(example: &str, section: &mut Section<'_>) -> (String, Option<SecretRef>) {
     if !section.has("user") && !section.has("credentials") {
         section.required_text("user", example);
     }
@@ -363,7 +363,7 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
         ("verify-ca", SslMode::VerifyCa),
         ("verify-full", SslMode::VerifyFull),
     ];
-    let (user, password) = required_login(&mut section, "postgres");
+    let (user, password) = required_login("postgres", &mut section);
     let postgres = Postgres {
         key: key.to_owned(),
         host: section.required_text("host", "db.example.org"),
