@@ -186,7 +186,11 @@ fn an_env_file_and_a_json_file_are_taken_over_wholly_or_not_at_all() {
         (&crm["user"], &crm["description"]),
         (&json!("u"), &json!("crm.example.org"))
     );
+}
 
+#[test]
+fn a_file_with_faults_is_not_taken_over_and_nothing_of_it_is_told() {
+    let setup = Setup::new().write();
     fs::write(
         setup.path("bad.json"),
         "[{\"id\": \"x\", \"password\": [\"canary\"]}]",
