@@ -1,9 +1,13 @@
 //! Every flag and command, with the help text.
 
+mod vault;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use vault::{Vault, Whose};
 
 use crate::config::parse_duration;
 
@@ -162,7 +166,7 @@ pub enum Command {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Make keys and encrypted secrets
+    /// Keep secrets: keys, tokens, and the vault that `vault:ID` refers to
     #[command(subcommand)]
     Vault(Vault),
     /// Print the completion script for a shell
@@ -228,15 +232,4 @@ pub struct Tell {
     /// Mail the report, as `run` does by itself
     #[arg(long)]
     pub notify: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Vault {
-    /// Encrypt a secret from stdin or a hidden prompt, and print the token for the env file
-    Encrypt,
-    /// Write a new key file; an existing file is never overwritten
-    NewKey {
-        /// The file to make, such as the `key_file` of [secrets]; only you can read it
-        file: PathBuf,
-    },
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use name_time::NameTime;
 pub use nearest::{distance, nearest};
 pub use read::{Environment, environment, is_absent, load, parse};
+pub use section::is_vault_id;
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
 
 /// The whole configuration file.
@@ -43,6 +44,8 @@ pub struct Config {
 pub struct SecretFiles {
     pub env_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+    /// Need not exist.
+    pub vault_file: Option<PathBuf>,
 }
 
 /// `[log]`.
@@ -82,8 +85,23 @@ pub enum SecretSource {
     Env(String),
     /// The content of a file, without one trailing newline.
     File(PathBuf),
+    /// A password in the vault, by its ID.
+    Vault(String),
+    /// As `Vault`, and the user that stands there with it must be there too.
+    Credentials(String),
     /// What a program prints, without one trailing newline: the program and its arguments, run without a shell.
     Command(Vec<String>),
+}
+
+impl SecretSource {
+    /// The ID, where it is in the vault.
+    #[must_use]
+    pub fn vault_id(&self) -> Option<&str> {
+        match self {
+            Self::Vault(id) | Self::Credentials(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// `[stores.NAME]`: a place that keeps archives.

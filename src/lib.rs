@@ -98,12 +98,13 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
     let environment = config::environment();
     let named = global.config.as_deref();
     let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
-    let config = if is_first_token && config::is_absent(named, &environment) {
+    let mut config = if is_first_token && config::is_absent(named, &environment) {
         // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
         config::parse(Path::new("/"), "", &environment)?
     } else {
         config::load(named, &environment)?
     };
+    secret::fill_in_users(&mut config);
     let (run_log, warnings) = log::start(Some(&config.log), &global, output);
     for warning in warnings {
         output.say(&format!("warning: {warning}"));
@@ -154,7 +155,8 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),
-        Command::Vault(_) => encrypt(app).await,
+        Command::Vault(Vault::Encrypt) => encrypt(app).await,
+        Command::Vault(vault) => commands::vault::manage::command(app, vault).await,
         Command::Completions { .. } => Ok(Verdict::Done),
     }
 }

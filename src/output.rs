@@ -311,7 +311,7 @@ impl Output {
         }
         if text.is_empty() {
             return Err(Failed::new(Verdict::Usage, "the secret is empty").hint(
-                "type it at the prompt, or give it on stdin: `backupctl vault encrypt < FILE`",
+                "type it at the prompt, or give it on stdin, as in `backupctl vault encrypt < FILE`",
             ));
         }
         Ok(Secret::new(text))

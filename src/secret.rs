@@ -4,14 +4,17 @@
 //! This file is the only one beside `config.rs` that reads the environment.
 
 mod command;
+mod credentials;
 mod env_file;
 mod key_file;
 mod permissions;
 mod problem;
 mod resolve;
+mod rotation;
 mod scrub;
 mod statement;
 mod token;
+mod vault;
 
 /// What `tests/fuzz` reads directly.
 #[cfg(fuzzing)]
@@ -28,8 +31,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+pub use credentials::fill_in_users;
 pub use key_file::{Keys, new_key};
+pub use rotation::{Rotated, rotate};
 pub use scrub::Scrubber;
+pub use vault::{Entry, Vault, change as change_vault};
 
 use crate::config::{SecretFiles, SecretRef};
 use crate::verdict::Outcome;
@@ -66,7 +72,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Opens everything in `needed`. The env file and the key file are touched only where a reference is `env:`.
+    /// Opens everything in `needed`. The env file and the key file are touched only where a reference needs them.
     ///
     /// # Errors
     /// `config`, with every problem on a line of its own.
@@ -81,6 +87,7 @@ impl Secrets {
         now: u64,
     ) -> Outcome<Self> {
         let mut resolver = Resolver::new(files, environment, now);
+        resolver.open_files(needed);
         let mut opened = Vec::new();
         for &reference in needed {
             let secret = resolver.resolve(reference).await;
@@ -120,6 +127,38 @@ impl Secrets {
 /// `config` where there are none or they can't be trusted.
 pub fn keys(files: &SecretFiles) -> Outcome<Keys> {
     Resolver::new(files, environment, now()).into_keys()
+}
+
+/// The vault, empty where there is no file yet.
+///
+/// # Errors
+/// `config` where it can't be opened or trusted.
+pub fn open_vault(files: &SecretFiles) -> Outcome<Vault> {
+    let _reading = files.vault_file.as_deref().and_then(vault::lock::to_read);
+    Ok(Resolver::new(files, environment, now()).into_vault()?.0)
+}
+
+/// The tokens of an env file by their names, and the names whose values are no tokens; a symlink or another's file is fine.
+///
+/// # Errors
+/// `config` where the file or the keys can't be read, or a token is opened by none of them.
+pub fn read_env_file(files: &SecretFiles, path: &Path) -> Outcome<env_file::Tokens> {
+    let (_, keys) = Resolver::new(files, environment, now()).into_vault()?;
+    let bytes = read_given(path)?;
+    let text = |name: &str| Some(environment(name)?.to_string_lossy().into_owned());
+    env_file::EnvFile::parse(&bytes, text).tokens(&keys, now(), path)
+}
+
+/// The content of a file that the operator names.
+///
+/// # Errors
+/// `config` where it can't be read.
+pub fn read_given(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
+    let read = permissions::read_plain(path).map_err(|problem| problem::failure(&[problem]))?;
+    read.ok_or_else(|| {
+        let text = format!("{} does not exist", problem::shown(path));
+        problem::failure(&[problem::Problem::new(text)])
+    })
 }
 
 /// Makes a token with the newest key.

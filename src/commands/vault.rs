@@ -1,4 +1,11 @@
 //! `vault`: makes keys, and tokens that the env file may hold. Asking and printing is the caller's.
+//!
+//! What is kept in the vault's file is in `vault/`.
+
+mod advice;
+mod import;
+pub mod manage;
+mod show;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

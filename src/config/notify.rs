@@ -30,12 +30,13 @@ fn email(mut section: Section<'_>) -> Email {
         ("tls", MailSecurity::Tls),
         ("none", MailSecurity::None),
     ];
+    let (user, password) = section.login();
     let email = Email {
         server: section.required_text("server", "smtp.example.org"),
         security: section.choice("security", &security, MailSecurity::StartTls),
         port: port(&mut section, 587),
-        user: section.text("user"),
-        password: section.secret("password"),
+        user,
+        password,
         from: section.required_text("from", "backupctl <backup@example.org>"),
         to: section.texts("to"),
         attach_log: section.flag("attach_log", true),
@@ -48,7 +49,7 @@ fn email(mut section: Section<'_>) -> Email {
         );
     }
     judge_addresses(&section, &email);
-    if section.has("user") != section.has("password") {
+    if section.has("user") != section.has("password") && !section.has("credentials") {
         section.problem("user", "`user` and `password` belong together");
     }
     if email.security == MailSecurity::None && email.password.is_some() {

@@ -12,7 +12,9 @@ use super::notify::notify;
 use super::restores::restores;
 use super::section::{Problems, Section};
 use super::session::session;
-use super::{Config, Local, Log, Network, Postgres, SecretFiles, Sftp, SslMode, Store, StoreKind};
+use super::{
+    Config, Local, Log, Network, Postgres, SecretFiles, SecretRef, Sftp, SslMode, Store, StoreKind,
+};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 const DEFAULT_FILE: &str = "/etc/backupctl/config.toml";
@@ -191,12 +193,17 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn secret_files(root: &mut Section<'_>) -> SecretFiles {
+    let vault_file = Some(root.beside("vault.fernet"));
     let Some(mut section) = root.section("secrets") else {
-        return SecretFiles::default();
+        return SecretFiles {
+            vault_file,
+            ..SecretFiles::default()
+        };
     };
     let files = SecretFiles {
         env_file: section.file("env_file"),
         key_file: section.file("key_file"),
+        vault_file: section.file("vault_file").or(vault_file),
     };
     section.finish();
     files
@@ -281,11 +288,12 @@ fn store(name: &str, mut section: Section<'_>, environment: &Environment) -> Opt
 }
 
 fn sftp(mut section: Section<'_>, environment: &Environment) -> Sftp {
+    let (user, password) = required_login("backup", &mut section);
     let sftp = Sftp {
         host: section.required_text("host", "sftp.example.org"),
         port: port(&mut section, 22),
-        user: section.required_text("user", "backup"),
-        password: section.secret("password"),
+        user,
+        password,
         private_key: section.file("private_key"),
         passphrase: section.secret("passphrase"),
         agent_socket: environment.agent_socket.clone(),
@@ -309,7 +317,10 @@ fn sftp(mut section: Section<'_>, environment: &Environment) -> Sftp {
     if sftp.passphrase.is_some() && sftp.private_key.is_none() {
         section.problem("passphrase", "there is no `private_key` that it could open");
     }
-    if !section.has("password") && !section.has("private_key") && sftp.agent_socket.is_none() {
+    let has_login = ["password", "private_key", "credentials"]
+        .iter()
+        .any(|key| section.has(key));
+    if !has_login && sftp.agent_socket.is_none() {
         section.problem(
             "password",
             "is missing: the login needs `password`, `private_key` or an SSH agent",
@@ -317,6 +328,14 @@ fn sftp(mut section: Section<'_>, environment: &Environment) -> Sftp {
     }
     section.finish();
     sftp
+}
+
+fn required_login(example: &str, section: &mut Section<'_>) -> (String, Option<SecretRef>) {
+    if !section.has("user") && !section.has("credentials") {
+        section.required_text("user", example);
+    }
+    let (user, password) = section.login();
+    (user.unwrap_or_default(), password)
 }
 
 pub(super) fn port(section: &mut Section<'_>, default: u16) -> u16 {
@@ -344,12 +363,13 @@ fn postgres(key: &str, mut section: Section<'_>) -> Postgres {
         ("verify-ca", SslMode::VerifyCa),
         ("verify-full", SslMode::VerifyFull),
     ];
+    let (user, password) = required_login("postgres", &mut section);
     let postgres = Postgres {
         key: key.to_owned(),
         host: section.required_text("host", "db.example.org"),
         port: port(&mut section, 5432),
-        user: section.required_text("user", "postgres"),
-        password: section.secret("password"),
+        user,
+        password,
         name: section.required_text("name", "erp"),
         sslmode: section.choice("sslmode", &modes, SslMode::Prefer),
         // libpq's word for the system's own certificates; no file of that name is meant.

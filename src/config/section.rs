@@ -4,6 +4,8 @@
 
 mod reference;
 
+pub use reference::is_vault_id;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

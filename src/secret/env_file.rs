@@ -3,11 +3,18 @@
 //! Only a name that somebody asks for is judged. A reader would expect the last of two definitions to win, as it does
 //! in Python: here a duplicate is an error, since one of the two is a password that somebody believes to be in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::Secret;
+use super::key_file::Keys;
+use super::problem::{Problem, none_of, shown};
 use super::statement::{Statement, Value, statements};
+use super::token::Token;
+use crate::escape::escaped;
+use crate::verdict::Outcome;
 
 /// All expanded values together may not grow beyond this, or a few lines of `${A}${A}` fill the memory.
 const MOST_EXPANDED: usize = 4 * 1024 * 1024;
@@ -66,6 +73,12 @@ impl EnvFile {
         }
     }
 
+    /// Every name that is set, once.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let names = self.statements.iter();
+        names.map(|statement| statement.name.as_str()).collect()
+    }
+
     /// The line and value of `name`; None where the file does not set it.
     ///
     /// The error is a fragment that fits behind the name: `is set twice, on lines 2 and 5`.
@@ -87,6 +100,35 @@ impl EnvFile {
             }
         }
         the_only_one(&found)
+    }
+}
+
+/// Names with what their tokens hold, and names of what is no token.
+pub type Tokens = (Vec<(String, Secret)>, Vec<String>);
+
+impl EnvFile {
+    /// What each token holds, and the names of what is no token; all that can't be read or opened is told at once.
+    pub fn tokens(&self, keys: &Keys, now: u64, path: &Path) -> Outcome<Tokens> {
+        let (mut tokens, mut others, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for name in self.names() {
+            let told = escaped(name);
+            let place = shown(path);
+            match self.find(name) {
+                Err(fault) => problems.push(Problem::new(format!("{told} in {place} {fault}"))),
+                Ok(None) => others.push(name.to_owned()),
+                Ok(Some((line, value))) => match Token::parse(value.trim()) {
+                    Err(_) => others.push(name.to_owned()),
+                    Ok(token) => match keys.open(&token, now) {
+                        Ok(opened) => tokens.push((name.to_owned(), opened.secret)),
+                        Err(_) => problems.push(Problem::new(format!(
+                            "{told} on line {line} of {place} is opened by none of the keys"
+                        ))),
+                    },
+                },
+            }
+        }
+        none_of(&problems)?;
+        Ok((tokens, others))
     }
 }
 

@@ -90,17 +90,31 @@ impl Keys {
 
     /// Encrypts with the newest key.
     pub fn encrypt(&self, plaintext: &Secret) -> String {
-        self.newest.encrypt(plaintext.expose().as_bytes())
+        self.encrypt_bytes(plaintext.expose().as_bytes())
+    }
+
+    /// As [`Self::encrypt`], of whatever a token held.
+    pub fn encrypt_bytes(&self, plaintext: &[u8]) -> String {
+        self.newest.encrypt(plaintext)
+    }
+
+    /// What a token holds, be it text or not; None where no key fits.
+    pub fn plain(&self, token: &Token<'_>, now: u64) -> Option<Vec<u8>> {
+        // The crate refuses tokens from the future and its sum overflows for absurd ones: it is told a time that suits.
+        let time = now.max(token.made.saturating_sub(CLOCK_SKEW));
+        std::iter::once(&self.newest)
+            .chain(&self.older)
+            .find_map(|key| key.decrypt_at_time(token.text, None, time).ok())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.older.len()
     }
 
     /// Opens a token with whichever key fits. `now` in seconds since 1970.
     pub fn open(&self, token: &Token<'_>, now: u64) -> Result<Opened, Unopened> {
-        // The crate refuses tokens from the future and its sum overflows for absurd ones: it is told a time that suits.
-        let time = now.max(token.made.saturating_sub(CLOCK_SKEW));
-        let plaintext = std::iter::once(&self.newest)
-            .chain(&self.older)
-            .find_map(|key| key.decrypt_at_time(token.text, None, time).ok())
-            .ok_or(Unopened::NoKeyFits)?;
+        let plaintext = self.plain(token, now).ok_or(Unopened::NoKeyFits)?;
         let secret = String::from_utf8(plaintext).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             Unopened::NotUtf8

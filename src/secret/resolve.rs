@@ -13,7 +13,8 @@ use super::key_file::{Keys, Unopened};
 use super::permissions::{read_plain, read_private};
 use super::problem::{Problem, failure, none_of, shell_word, shown};
 use super::token::{NoToken, Token};
-use crate::config::{SecretFiles, SecretRef, SecretSource};
+use super::vault::{self, Unread, Vault, lock};
+use crate::config::{SecretFiles, SecretRef, SecretSource, nearest};
 use crate::escape::escaped;
 use crate::verdict::Outcome;
 
@@ -31,6 +32,7 @@ pub struct Resolver<'a, E> {
     now: u64,
     env_file: Once<EnvFile>,
     keys: Once<Keys>,
+    vault: Once<Vault>,
     /// Commands that had no secret for us, and why.
     refusals: Vec<(Vec<String>, String)>,
     problems: Vec<Problem>,
@@ -54,6 +56,7 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
             now,
             env_file: Once::NotYet,
             keys: Once::NotYet,
+            vault: Once::NotYet,
             refusals: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -66,6 +69,8 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
             let looked = match source {
                 SecretSource::Env(name) => self.variable(&reference.setting, name),
                 SecretSource::File(path) => self.file(&reference.setting, path),
+                SecretSource::Vault(id) => self.kept(&reference.setting, id, false),
+                SecretSource::Credentials(id) => self.kept(&reference.setting, id, true),
                 SecretSource::Command(words) => self.command(&reference.setting, words).await,
             };
             match looked {
@@ -95,6 +100,35 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
         }
     }
 
+    /// The vault, empty where there is none yet, and the keys to write it with.
+    pub fn into_vault(mut self) -> Outcome<(Vault, Keys)> {
+        self.open_vault();
+        let vault = match std::mem::replace(&mut self.vault, Once::Nothing) {
+            Once::Ready(vault) => vault,
+            _ => Vault::default(),
+        };
+        Ok((vault, self.into_keys()?))
+    }
+
+    /// Reads the files that `needed` refers to, while nobody changes them.
+    pub fn open_files(&mut self, needed: &[&SecretRef]) {
+        let sources = || needed.iter().flat_map(|reference| &reference.sources);
+        let from_env = sources().any(|source| matches!(source, SecretSource::Env(_)));
+        let from_vault = sources().any(|source| source.vault_id().is_some());
+        if !from_env && !from_vault {
+            return;
+        }
+        // Without the lock the worst that can happen is an error that a second attempt doesn't have.
+        let _reading = self.files.vault_file.as_deref().and_then(lock::to_read);
+        if from_env {
+            self.open_env_file();
+        }
+        self.open_key_file();
+        if from_vault {
+            self.open_vault();
+        }
+    }
+
     fn missing(&self, sources: &[SecretSource]) -> Problem {
         let places = sources
             .iter()
@@ -109,6 +143,7 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
                     escaped(name)
                 ),
                 (SecretSource::File(path), _) => format!("{} does not exist", shown(path)),
+                (SecretSource::Vault(id) | SecretSource::Credentials(id), _) => self.not_kept(id),
                 (SecretSource::Command(words), _) => {
                     let why = self.refusals.iter().find(|(refused, _)| refused == words);
                     let why = why.map_or("", |(_, why)| why.as_str());
@@ -118,9 +153,73 @@ impl<'a, E: Fn(&str) -> Option<OsString>> Resolver<'a, E> {
         let problem = Problem::new(places.collect::<Vec<_>>().join("; "));
         let by_name = |source: &SecretSource| matches!(source, SecretSource::Env(_));
         if !sources.iter().any(by_name) {
-            return problem;
+            let id = sources.iter().find_map(SecretSource::vault_id);
+            return match id {
+                Some(id) => problem.remedy(format!("`backupctl vault add {id}` puts it there")),
+                None => problem,
+            };
         }
         problem.remedy("`backupctl vault encrypt` makes the token that belongs there")
+    }
+
+    fn not_kept(&self, id: &str) -> String {
+        let place = self.files.vault_file.as_deref().map(shown);
+        let place = place.unwrap_or_else(|| "the vault".to_owned());
+        let Once::Ready(vault) = &self.vault else {
+            return format!("vault:{id} is nowhere: {place} does not exist");
+        };
+        let near = nearest(id, vault.secrets.keys().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| {
+            format!(" (did you mean `vault:{near}`?)")
+        });
+        format!("vault:{id} is not in {place}{near}")
+    }
+
+    /// What the vault has under `id`.
+    fn kept(&mut self, setting: &str, id: &str, with_user: bool) -> Looked {
+        self.open_vault();
+        let entry = match &self.vault {
+            Once::Ready(vault) => vault.secrets.get(id),
+            Once::Unusable => return Err(Noted),
+            Once::Nothing | Once::NotYet => None,
+        };
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        if with_user && entry.user.is_none() {
+            let problem = Problem::new(format!("vault:{id} has a password, but no user"))
+                .about(setting)
+                .remedy(format!(
+                    "`backupctl vault add {id} --user USER --replace` asks for the password again"
+                ));
+            return Err(self.note(problem));
+        }
+        Ok(Some(entry.password.clone()))
+    }
+
+    fn open_vault(&mut self) {
+        if !matches!(self.vault, Once::NotYet) {
+            return;
+        }
+        let path = self.files.vault_file.as_deref();
+        let is_there = |path: &&Path| std::fs::symlink_metadata(path).is_ok();
+        let Some(path) = path.filter(is_there) else {
+            self.vault = Once::Nothing;
+            return;
+        };
+        let read = read_private(path);
+        self.open_keys();
+        let vault = match (read, &self.keys) {
+            (Err(problems), _) => Err(problems),
+            (Ok(bytes), Once::Ready(keys)) => Vault::read(keys, &bytes, self.now)
+                .map_err(|fault| vec![unread(&shown(path), &self.key_place(), fault)]),
+            (Ok(_), Once::Nothing) => Err(vec![no_key()]),
+            (Ok(_), _) => Err(Vec::new()),
+        };
+        self.vault = match vault {
+            Ok(vault) => Once::Ready(vault),
+            Err(problems) => self.unusable("secrets.vault_file", problems),
+        };
     }
 
     fn file(&mut self, setting: &str, path: &Path) -> Looked {
@@ -340,6 +439,30 @@ fn with_new_key(mut problems: Vec<Problem>, path: &Path) -> Vec<Problem> {
         problems = problems.into_iter().map(|p| p.remedy(&remedy)).collect();
     }
     problems
+}
+
+fn unread(place: &str, keys: &str, fault: Unread) -> Problem {
+    match fault {
+        Unread::NoToken => Problem::new(format!(
+            "{place} is no vault, or was cut off or changed"
+        ))
+        .remedy(format!("put back a copy of {place}")),
+        Unread::NoKeyFits => Problem::new(format!(
+            "{place} is not opened by any key of {keys}: it was made with another key, or was changed"
+        ))
+        .remedy(format!(
+            "put the key that it was made with into {keys}, or put back a copy of {place}"
+        )),
+        Unread::Newer(format) => Problem::new(format!(
+            "{place} was written by a newer backupctl (format {format}; this one knows {})",
+            vault::FORMAT
+        ))
+        .remedy("use that version, or a newer one"),
+        Unread::Malformed(line, column) => Problem::new(format!(
+            "{place} is opened, but what is in it is no vault: see line {line}, column {column} of its JSON"
+        ))
+        .remedy(format!("put back a copy of {place}")),
+    }
 }
 
 fn no_token(whence: impl Display, fault: NoToken) -> Problem {

@@ -250,6 +250,14 @@ mod command_line {
             "vault",
             "vault encrypt",
             "vault new-key",
+            "vault add",
+            "vault generate",
+            "vault get",
+            "vault list",
+            "vault remove",
+            "vault info",
+            "vault import",
+            "vault rotate",
             "completions",
         ];
         for command in commands {

@@ -255,6 +255,7 @@ impl Setup {
         let files = SecretFiles {
             env_file: None,
             key_file: Some(self.path("secret.key")),
+            ..SecretFiles::default()
         };
         let token = vault::encrypt(&files, Secret::new(value.to_owned())).expect("a token");
         writeln!(self.env_file, "{name}={token}").expect("memory");

@@ -8,7 +8,37 @@ use toml::de::DeValue;
 use super::Section;
 use crate::config::{SecretRef, SecretSource};
 
+const NO_ID: &str = "names no secret of the vault; write \"vault:ID\" with letters, digits, `-`, `_` and `.`, 64 at most";
+
 impl Section<'_> {
+    /// The user and their password: `user` and `password`, or both at once by `credentials`.
+    ///
+    /// With `credentials` the user is filled in once the vault is open, and empty until then.
+    pub fn login(&mut self) -> (Option<String>, Option<SecretRef>) {
+        if !self.has("credentials") {
+            return (self.text("user"), self.secret("password"));
+        }
+        for key in ["user", "password"] {
+            self.known.insert(key);
+            if self.has(key) {
+                self.problem(key, "stands beside `credentials`, which has both user and password; remove one of them");
+            }
+        }
+        (Some(String::new()), self.credentials())
+    }
+
+    fn credentials(&mut self) -> Option<SecretRef> {
+        let text = self.text("credentials")?;
+        let id = text.strip_prefix("vault:").filter(|id| is_vault_id(id));
+        if id.is_none() {
+            self.problem("credentials", NO_ID);
+        }
+        Some(SecretRef {
+            setting: self.path_of("credentials"),
+            sources: vec![SecretSource::Credentials(id?.to_owned())],
+        })
+    }
+
     /// A reference to a secret, or a list of references tried in order.
     pub fn secret(&mut self, key: &'static str) -> Option<SecretRef> {
         let value = self.value(key)?;
@@ -45,11 +75,9 @@ impl Section<'_> {
                 Some(SecretSource::File(self.directory.join(path)))
             }
             Some(("command", line)) => self.secret_command(key, line),
+            Some(("vault", id)) if is_vault_id(id) => Some(SecretSource::Vault(id.to_owned())),
             Some(("vault", _)) => {
-                self.problem(
-                    key,
-                    "`vault:` is not supported by this version; use `env:`, `file:` or `command:`",
-                );
+                self.problem(key, NO_ID);
                 None
             }
             _ => {
@@ -78,6 +106,16 @@ impl Section<'_> {
         }
         Some(SecretSource::Command(words))
     }
+}
+
+/// Whether a secret of the vault can be called that.
+#[must_use]
+pub fn is_vault_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn is_variable_name(name: &str) -> bool {
