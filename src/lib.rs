@@ -93,6 +93,14 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
             output.facts(&path, &[("path", &path)]);
             return Ok(Verdict::Done);
         }
+        Command::Check {
+            ref jobs,
+            ref only,
+            as_cron: true,
+        } => {
+            let asked = commands::check::Asked::new(jobs, only);
+            commands::check::become_cron(&global, &asked, output).await?;
+        }
         _ => {}
     }
     let environment = config::environment();
@@ -102,7 +110,12 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
         config::parse(Path::new("/"), "", &environment)?
     } else {
-        config::load(named, &environment)?
+        match config::load(named, &environment) {
+            Err(failed) if matches!(command, Command::Check { .. }) => {
+                return Ok(commands::check::unread(output, &failed));
+            }
+            read => read?,
+        }
     };
     let (run_log, warnings) = log::start(Some(&config.log), &global, output);
     for warning in warnings {
@@ -151,6 +164,10 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
         Command::Status { jobs, max_age } => status(app, &jobs, max_age),
+        Command::Check { jobs, only, .. } => {
+            let asked = commands::check::Asked::new(&jobs, &only);
+            commands::check::command(app, &asked).await
+        }
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),

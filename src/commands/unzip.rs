@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::along::{OnDisk, Unpacking, begin, finish};
-pub use self::look::{Asked, Contents, contents, judged_here, look_inside};
+pub use self::look::{Asked, Contents, contents, judged_here, look_apart, look_inside};
 use self::look::{HERE, gate, judged, opened};
 use super::fetch::{self, Fetched};
 use super::space::{self, Coming};

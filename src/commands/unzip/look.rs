@@ -178,7 +178,25 @@ pub fn look_inside<R: Read + Seek>(
     run: &Run,
 ) -> Outcome<Contents> {
     run.progress.note("looking into the archive");
-    let mut inside = gate(reader, bytes, asked, verdicts)?;
+    let inside = gate(reader, bytes, asked, verdicts)?;
+    dump_in(inside, verdicts)
+}
+
+/// As [`look_inside`] of what lies in a store; what is wrong with the container is told apart from what is wrong with its dump.
+pub fn look_apart<R: Read + Seek>(
+    reader: R,
+    bytes: u64,
+    asked: &Asked,
+) -> Outcome<Outcome<Contents>> {
+    let verdicts = (Verdict::Stale, Verdict::Network);
+    gate(reader, bytes, asked, verdicts).map(|inside| dump_in(inside, verdicts))
+}
+
+/// The table of contents of what the gate has let through.
+fn dump_in<R: Read + Seek>(
+    mut inside: Inside<R>,
+    verdicts: (Verdict, Verdict),
+) -> Outcome<Contents> {
     let member = inside.member().clone();
     one_file(&member.name)?;
     let judged = |problem: Problem| judged(problem, verdicts);
