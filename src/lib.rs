@@ -104,18 +104,11 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         _ => {}
     }
     let environment = config::environment();
-    let named = global.config.as_deref();
-    let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
-    let config = if is_first_token && config::is_absent(named, &environment) {
-        // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
-        config::parse(Path::new("/"), "", &environment)?
-    } else {
-        match config::load(named, &environment) {
-            Err(failed) if matches!(command, Command::Check { .. }) => {
-                return Ok(commands::check::unread(output, &failed));
-            }
-            read => read?,
+    let config = match configuration(&global, &command, &environment) {
+        Err(failed) if matches!(command, Command::Check { .. }) => {
+            return Ok(commands::check::unread(output, &failed));
         }
+        read => read?,
     };
     let (run_log, warnings) = log::start(Some(&config.log), &global, output);
     for warning in warnings {
@@ -131,6 +124,20 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
     };
     let verdict = configured(&app, command).await;
     verdict.map_err(|failed| app.signals.named(failed))
+}
+
+fn configuration(
+    global: &cli::Global,
+    command: &Command,
+    environment: &config::Environment,
+) -> Outcome<config::Config> {
+    let named = global.config.as_deref();
+    let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
+    if is_first_token && config::is_absent(named, environment) {
+        // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
+        return config::parse(Path::new("/"), "", environment);
+    }
+    config::load(named, environment)
 }
 
 /// The commands that need the configuration.

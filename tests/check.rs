@@ -1,6 +1,7 @@
 //! `check`: every link of the chain is named, and where one is broken, which one and what to do.
 
 mod broken;
+mod server;
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,40 @@ use crate::support::postgres::Postgres;
 use crate::support::program::{Ran, Setup};
 use crate::support::smtp::{self, Smtp};
 use crate::support::sshd::Sshd;
+
+/// In the chain's order.
+const ALL_LINKS: [&str; 30] = [
+    "configuration",
+    "secret",
+    "secret",
+    "state_dir",
+    "log",
+    "tools",
+    "private key",
+    "store dns",
+    "store tcp",
+    "host key",
+    "store login",
+    "listing",
+    "archive",
+    "first MiB",
+    "end record",
+    "dump",
+    "database dns",
+    "database tcp",
+    "database login",
+    "live database",
+    "pg_restore",
+    "clock",
+    "contents",
+    "rights",
+    "server",
+    "server space",
+    "space here",
+    "mail dns",
+    "mail tcp",
+    "mail login",
+];
 
 /// The link of this name in a document of `--json`.
 fn link<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -69,44 +104,16 @@ fn a_chain_that_holds_is_shown_link_by_link_and_nothing_is_sent_or_changed() {
     assert_eq!(smtp.mails().len(), 0);
     assert!(!smtp.commands().contains(&"MAIL".to_owned()));
 
+    scene.is_untouched();
+}
+
+#[test]
+fn the_links_come_in_the_chains_order() {
+    let (sshd, _smtp, _scene, setup) = well();
     let document = setup.run(&["check", "erp", "--json"]).expect(0).json();
     assert_eq!(in_state(&document, "failed"), Vec::<&str>::new());
     assert_eq!(in_state(&document, "skipped"), Vec::<&str>::new());
-    assert_eq!(
-        names(&document),
-        [
-            "configuration",
-            "secret",
-            "secret",
-            "state_dir",
-            "log",
-            "tools",
-            "private key",
-            "store dns",
-            "store tcp",
-            "host key",
-            "store login",
-            "listing",
-            "archive",
-            "first MiB",
-            "end record",
-            "dump",
-            "database dns",
-            "database tcp",
-            "database login",
-            "live database",
-            "pg_restore",
-            "clock",
-            "contents",
-            "rights",
-            "server",
-            "server space",
-            "space here",
-            "mail dns",
-            "mail tcp",
-            "mail login",
-        ]
-    );
+    assert_eq!(names(&document), ALL_LINKS);
     says(
         text(&link(&document, "host key")["message"]),
         &[&sshd.fingerprint],
@@ -133,7 +140,6 @@ fn a_chain_that_holds_is_shown_link_by_link_and_nothing_is_sent_or_changed() {
             &Value::Null
         ]
     );
-    scene.is_untouched();
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn every_job_is_checked_in_the_files_order_and_the_worst_link_decides() {
 
 #[test]
 fn one_connection_is_tested_alone() {
-    let (sshd, smtp, scene, setup) = well();
+    let (_sshd, smtp, scene, setup) = well();
 
     let store = setup
         .run(&["check", "--store", "office", "--json"])
@@ -225,6 +231,12 @@ fn one_connection_is_tested_alone() {
     assert!(ran.stdout.starts_with("notify.email: ok\n"), "{ran}");
     assert_eq!(smtp.mails().len(), 0);
 
+    scene.is_untouched();
+}
+
+#[test]
+fn connections_that_are_tested_together_have_a_document_each() {
+    let (sshd, _smtp, _scene, setup) = well();
     sshd.kill();
     setup
         .run(&["check", "--database", "erp", "--email"])
@@ -236,7 +248,6 @@ fn one_connection_is_tested_alone() {
     let ran = setup.run(&["check", "--store", "ofice"]).expect(2);
     says(&ran.stderr, &["there is no store `ofice`"]);
     setup.run(&["check", "erp", "--email"]).expect(2);
-    scene.is_untouched();
 }
 
 #[test]
