@@ -163,16 +163,7 @@ pub enum Command {
                             backupctl check              every job\n  \
                             backupctl check --as-cron    with the environment that cron gives\n  \
                             backupctl check --store nas  only the way into [stores.nas]")]
-    Check {
-        /// Restore jobs, in this order [default: all of the configuration]
-        #[arg(value_name = "JOB", conflicts_with_all = ["store", "database", "email"])]
-        jobs: Vec<String>,
-        #[command(flatten)]
-        only: Only,
-        /// With the environment that cron gives: PATH=/usr/bin:/bin, HOME, SHELL and LOGNAME, in the home directory
-        #[arg(long)]
-        as_cron: bool,
-    },
+    Check(Check),
     /// Show the host key of a store and, confirmed, add it to known_hosts
     Trust {
         /// NAME of a [stores.NAME.sftp] in the configuration
@@ -235,6 +226,19 @@ pub struct Beside {
     /// With `--drop`: don't ask; needed without a terminal
     #[arg(short, long, requires = "drop")]
     pub yes: bool,
+}
+
+/// What is checked, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// Restore jobs, in this order [default: all of the configuration]
+    #[arg(value_name = "JOB", conflicts_with_all = ["store", "database", "email"])]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub only: Only,
+    /// With the environment that cron gives: PATH=/usr/bin:/bin, HOME, SHELL and LOGNAME, in the home directory
+    #[arg(long)]
+    pub as_cron: bool,
 }
 
 /// One connection, without a job.

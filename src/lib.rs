@@ -93,19 +93,14 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
             output.facts(&path, &[("path", &path)]);
             return Ok(Verdict::Done);
         }
-        Command::Check {
-            ref jobs,
-            ref only,
-            as_cron: true,
-        } => {
-            let asked = commands::check::Asked::new(jobs, only);
-            commands::check::become_cron(&global, &asked, output).await?;
+        Command::Check(ref check) if check.as_cron => {
+            commands::check::become_cron(&global, check, output).await?;
         }
         _ => {}
     }
     let environment = config::environment();
     let config = match configuration(&global, &command, &environment) {
-        Err(failed) if matches!(command, Command::Check { .. }) => {
+        Err(failed) if matches!(command, Command::Check(_)) => {
             return Ok(commands::check::unread(output, &failed));
         }
         read => read?,
@@ -171,10 +166,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
         Command::Status { jobs, max_age } => status(app, &jobs, max_age),
-        Command::Check { jobs, only, .. } => {
-            let asked = commands::check::Asked::new(&jobs, &only);
-            commands::check::command(app, &asked).await
-        }
+        Command::Check(check) => commands::check::command(app, &check).await,
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),

@@ -348,13 +348,12 @@ async fn check(held: &Held, wish: &Wish<'_>, job: &Job<'_>) -> Outcome<()> {
 /// What a dry run says.
 async fn plan(held: &Held, wish: &Wish<'_>, job: &Job<'_>) -> Outcome<()> {
     scratch::let_go(&held.session, wish.name).await?;
-    let (toc, coming) = match wish.file {
-        Some(file) => unzip::toc_of(job, file).await?,
-        None => {
-            let kept = unzip::newest_kept(job)?;
-            let coming = kept.coming();
-            (kept.toc, coming)
-        }
+    let (toc, coming) = if let Some(file) = wish.file {
+        unzip::toc_of(job, file).await?
+    } else {
+        let kept = unzip::newest_kept(job)?;
+        let coming = kept.coming();
+        (kept.toc, coming)
     };
     let (selection, asked) = selected(&toc, held, wish, job)?;
     let live = &held.target.live;

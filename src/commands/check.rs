@@ -16,36 +16,19 @@ use jiff::Timestamp;
 
 pub use self::as_cron::become_cron;
 use self::chain::Chain;
-use self::here::Opened;
 use super::{App, Job, Order, begin, space};
-use crate::cli::Only;
+use crate::cli::{Check, Only};
 use crate::config::{Config, Email, Postgres, Restore, SecretRef, Store, StoreKind};
 use crate::network::{self, Target};
 use crate::output::Output;
 use crate::run::RunId;
 use crate::verdict::{Failed, Outcome, Verdict};
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub struct Asked {
-    pub jobs: Vec<String>,
-    pub only: Only,
-}
-
-impl Asked {
-    pub fn new(jobs: &[String], only: &Only) -> Self {
-        Self {
-            jobs: jobs.to_vec(),
-            only: only.clone(),
-        }
-    }
-}
-
 /// `backupctl check [JOB…]`, or of one connection alone.
 ///
 /// # Errors
 /// `usage`: the configuration has no such job or connection.
-pub async fn command(app: &App, asked: &Asked) -> Outcome<Verdict> {
+pub async fn command(app: &App, asked: &Check) -> Outcome<Verdict> {
     let Only {
         store,
         database,

@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Asked;
-use crate::cli::{Color, Global};
+use crate::cli::{Check, Color, Global};
 use crate::output::Output;
 use crate::process::{self, Command};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
@@ -25,7 +24,7 @@ struct Account {
 ///
 /// # Errors
 /// `config`: this user has no account; `local`: it can't be started.
-pub async fn become_cron(global: &Global, asked: &Asked, output: &Output) -> Outcome<()> {
+pub async fn become_cron(global: &Global, asked: &Check, output: &Output) -> Outcome<()> {
     let account = account().await?;
     let home = account.home.display();
     output.say(&format!(
@@ -71,7 +70,7 @@ async fn account() -> Outcome<Account> {
     })
 }
 
-fn arguments(global: &Global, asked: &Asked) -> Vec<OsString> {
+fn arguments(global: &Global, asked: &Check) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["check".into()];
     let mut option = |name: &str, value: Option<OsString>| {
         if let Some(value) = value {

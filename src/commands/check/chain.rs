@@ -34,7 +34,8 @@ impl State {
 /// One link, as `--json` shows it.
 #[derive(Debug, Serialize)]
 pub struct Link {
-    link: &'static str,
+    #[serde(rename = "link")]
+    name: &'static str,
     state: State,
     /// Null where it was not judged. A warning ends no run, and is `done`.
     verdict: Option<Verdict>,
@@ -86,7 +87,7 @@ impl Chain {
 
     pub fn ok(&mut self, link: &'static str, message: impl Into<String>) {
         self.links.push(Link {
-            link,
+            name: link,
             state: State::Ok,
             verdict: Some(Verdict::Done),
             message: message.into(),
@@ -96,7 +97,7 @@ impl Chain {
 
     pub fn failed(&mut self, link: &'static str, failed: &Failed) {
         self.links.push(Link {
-            link,
+            name: link,
             state: State::Failed,
             verdict: Some(failed.verdict),
             message: failed.message(),
@@ -126,7 +127,7 @@ impl Chain {
     /// What can't be judged, because another link is missing.
     pub fn skip(&mut self, links: &[&'static str], needs: &str) {
         self.links.extend(links.iter().map(|link| Link {
-            link,
+            name: link,
             state: State::Skipped,
             verdict: None,
             message: format!("needs {needs}"),
@@ -159,9 +160,9 @@ impl Chain {
         let Some(worst) = failed.iter().find(|l| l.verdict == Some(self.verdict)) else {
             return;
         };
-        let mut message = format!("{}: {}: {}", self.name(), worst.link, worst.message);
+        let mut message = format!("{}: {}: {}", self.name(), worst.name, worst.message);
         let others = failed.iter().filter(|link| !std::ptr::eq(**link, *worst));
-        let others: Vec<&str> = others.map(|link| link.link).collect();
+        let others: Vec<&str> = others.map(|link| link.name).collect();
         if !others.is_empty() {
             message = format!("{message}; failed too: {}", others.join(", "));
         }
@@ -192,7 +193,7 @@ impl Chain {
         };
         let mut lines = vec![format!("{}: {word}", self.name())];
         for link in &self.links {
-            let lead = format!("{:<8} {:<NAMES$} ", link.state.word(), link.link);
+            let lead = format!("{:<8} {:<NAMES$} ", link.state.word(), link.name);
             let colon = if link.state == State::Skipped {
                 "skipped: "
             } else {

@@ -170,7 +170,7 @@ pub async fn newest(
             return None;
         }
     };
-    chain.take("archive", taken(job, &reached.listing, &archive), |_| {
+    chain.take("archive", taken(job, &reached.listing, &archive), |()| {
         described_archive(&archive)
     });
     chain.warn(&noted(job));
