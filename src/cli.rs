@@ -158,6 +158,16 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         max_age: Option<Duration>,
     },
+    /// Prove every link of the chain: a line each, with the remedy where it is broken
+    ///
+    /// From configuration, secrets and tools by the store, its newest archive and the database to the mail server: ok, warning, failed,
+    /// or skipped where another link is missing. It goes on after a failure, tries everything once, takes no lock, changes nothing
+    /// and sends no mail. The exit code is that of the worst link; a warning is none.
+    #[command(after_help = "Examples:\n  \
+                            backupctl check              every job\n  \
+                            backupctl check --as-cron    with the environment that cron gives\n  \
+                            backupctl check --store nas  only the way into [stores.nas]")]
+    Check(Check),
     /// Show the host key of a store and, confirmed, add it to known_hosts
     Trust {
         /// NAME of a [stores.NAME.sftp] in the configuration
@@ -220,6 +230,41 @@ pub struct Beside {
     /// With `--drop`: don't ask; needed without a terminal
     #[arg(short, long, requires = "drop")]
     pub yes: bool,
+}
+
+/// What is checked, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// Restore jobs, in this order [default: all of the configuration]
+    #[arg(value_name = "JOB", conflicts_with_all = ["store", "database", "email"])]
+    pub jobs: Vec<String>,
+    #[command(flatten)]
+    pub only: Only,
+    /// With the environment that cron gives: PATH=/usr/bin:/bin, HOME, SHELL and LOGNAME, in the home directory
+    #[arg(long)]
+    pub as_cron: bool,
+}
+
+/// One connection, without a job.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Only {
+    /// Only the way into this store
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+    /// Only this database: its server, login and rights
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+    /// Only the mail server, up to the login
+    #[arg(long)]
+    pub email: bool,
+}
+
+impl Only {
+    /// Whether there is anything that it is only.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.store.is_some() || self.database.is_some() || self.email
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -93,16 +93,17 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
             output.facts(&path, &[("path", &path)]);
             return Ok(Verdict::Done);
         }
+        Command::Check(ref check) if check.as_cron => {
+            commands::check::become_cron(&global, check, output).await?;
+        }
         _ => {}
     }
     let environment = config::environment();
-    let named = global.config.as_deref();
-    let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
-    let mut config = if is_first_token && config::is_absent(named, &environment) {
-        // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
-        config::parse(Path::new("/"), "", &environment)?
-    } else {
-        config::load(named, &environment)?
+    let mut config = match configuration(&global, &command, &environment) {
+        Err(failed) if matches!(command, Command::Check(_)) => {
+            return Ok(commands::check::unread(output, &failed));
+        }
+        read => read?,
     };
     secret::fill_in_users(&mut config);
     let (run_log, warnings) = log::start(Some(&config.log), &global, output);
@@ -119,6 +120,20 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
     };
     let verdict = configured(&app, command).await;
     verdict.map_err(|failed| app.signals.named(failed))
+}
+
+fn configuration(
+    global: &cli::Global,
+    command: &Command,
+    environment: &config::Environment,
+) -> Outcome<config::Config> {
+    let named = global.config.as_deref();
+    let is_first_token = matches!(command, Command::Vault(Vault::Encrypt));
+    if is_first_token && config::is_absent(named, environment) {
+        // The first token is made before there is a configuration, with the key of `$SECRET_KEY`.
+        return config::parse(Path::new("/"), "", environment);
+    }
+    config::load(named, environment)
 }
 
 /// The commands that need the configuration.
@@ -152,6 +167,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
         Command::Status { jobs, max_age } => status(app, &jobs, max_age),
+        Command::Check(check) => commands::check::command(app, &check).await,
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),

@@ -3,15 +3,17 @@
 //! Only a TCP connect (or a look at the socket): what speaks there is found out by the step that talks to it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::config::{Network, format_duration};
+use crate::escape::shown;
 use crate::run::Run;
-use crate::verdict::{Failed, Judge, Outcome, Verdict};
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
@@ -66,7 +68,36 @@ pub async fn reachable(targets: &[Target], network: &Network, run: &Run) -> Outc
     Ok(())
 }
 
-async fn knock(target: &Target, patience: Duration) -> Outcome<()> {
+/// Whether the name has an address; a socket needs none.
+///
+/// # Errors
+/// `network`: the resolver knows none, or does not answer.
+pub async fn look_up(target: &Target, patience: Duration) -> Outcome<Vec<IpAddr>> {
+    let Address::Tcp(host, port) = &target.address else {
+        return Ok(Vec::new());
+    };
+    let what = format!("look up `{}` ({})", shown(host), target.setting);
+    let found = timeout(patience, lookup_host((host.as_str(), *port))).await;
+    match found {
+        Ok(addresses) => addresses
+            .judge(Verdict::Network, what)
+            .map(|all| all.map(|address| address.ip()).collect()),
+        Err(_) => Err(Failed::new(
+            Verdict::Network,
+            format!("{what}: no answer within {}", format_duration(patience)),
+        )),
+    }
+    .hint(format!(
+        "is the name in `{}` right, and does the resolver work (/etc/resolv.conf)?",
+        target.setting
+    ))
+}
+
+/// Whether somebody answers there.
+///
+/// # Errors
+/// `network`.
+pub async fn knock(target: &Target, patience: Duration) -> Outcome<()> {
     let what = format!("reach {} ({})", target.address, target.setting);
     let connected = match &target.address {
         Address::Tcp(host, port) => timeout(patience, TcpStream::connect((host.as_str(), *port)))

@@ -181,6 +181,21 @@ pub fn keep_memory_private() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
+/// Becomes `program`, in `directory`, with these variables and nothing on its stdin. Comes back only with why it could not.
+pub fn replace_with(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(OsString, OsString)],
+    directory: &Path,
+) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).env_clear();
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.current_dir(directory);
+    command.stdin(std::process::Stdio::null()).exec()
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

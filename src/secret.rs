@@ -65,7 +65,7 @@ impl fmt::Debug for Secret {
 }
 
 /// The opened secrets of one command.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Secrets {
     opened: Vec<(SecretRef, Secret)>,
     warnings: Vec<String>,
@@ -95,6 +95,12 @@ impl Secrets {
         }
         let warnings = resolver.finish()?;
         Ok(Self { opened, warnings })
+    }
+
+    /// Takes in what was opened apart.
+    pub fn join(&mut self, other: Self) {
+        self.opened.extend(other.opened);
+        self.warnings.extend(other.warnings);
     }
 
     /// The value of a reference that was in `needed`.

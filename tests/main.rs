@@ -3,6 +3,7 @@
 mod archive;
 mod bench;
 mod beside;
+mod check;
 mod config;
 mod faults;
 mod fetch;

@@ -4,6 +4,7 @@
 
 pub mod after_checks;
 pub mod beside;
+pub mod check;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use self::contents::listed;
 pub use self::plan::{
-    Suited, loadable, needs, none_in_words, plan, selection, sessions_in_words, suits,
+    Suited, loadable, needs, none_in_words, plan, selection, sessions_in_words, suits, tool, unmade,
 };
 use self::prove::after_load;
 pub use self::prove::{check, count, scripts};
@@ -28,7 +28,7 @@ use crate::database::preflight::{self, Target};
 use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
 use crate::database::space;
-use crate::database::unmade;
+use crate::database::unmade::shaped;
 use crate::escape::quoted;
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
@@ -294,7 +294,7 @@ pub async fn empty_scratch(
     } else {
         PublicSchema::Template
     };
-    let target = &made_for(&unmade::shaped(target, toc), job);
+    let target = &made_for(&shaped(target, toc), job);
     let scratch = scratch::create(login, target, &job.run, public).await;
     let scratch = scratch.map_err(|failed| unmakable(failed, target))?;
     job.run

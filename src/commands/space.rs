@@ -7,7 +7,7 @@ mod here;
 
 pub use self::estimate::Coming;
 use self::estimate::{Estimate, Measured, estimate};
-pub use self::here::{of_fetch, of_run, of_unzip};
+pub use self::here::{Here, of_fetch, of_run, of_unzip};
 use super::restore::Held;
 use super::{Job, previous};
 use crate::config::{DropPrevious, Method, format_bytes};
@@ -162,17 +162,26 @@ impl There {
         parts
     }
 
-    /// For a plan.
-    pub fn in_words(&self) -> Vec<String> {
-        let (free, why) = match self.occupied.free {
-            Free::Bytes(bytes) => (format_bytes(bytes), None),
-            Free::Unknown(why) => ("unknown".to_owned(), Some(why)),
+    /// In one sentence.
+    pub fn at_the_peak(&self) -> String {
+        let free = match self.occupied.free {
+            Free::Bytes(bytes) => format_bytes(bytes),
+            Free::Unknown(_) => "unknown".to_owned(),
         };
-        let mut lines = vec![format!(
-            "server    {} at the peak, {} more than now; free: {free}",
+        format!(
+            "{} at the peak, {} more than now; free: {free}",
             format_bytes(self.peak()),
             format_bytes(self.more())
-        )];
+        )
+    }
+
+    /// For a plan.
+    pub fn in_words(&self) -> Vec<String> {
+        let why = match self.occupied.free {
+            Free::Bytes(_) => None,
+            Free::Unknown(why) => Some(why),
+        };
+        let mut lines = vec![format!("server    {}", self.at_the_peak())];
         let mut told = Vec::new();
         told.extend(why.map(str::to_owned));
         told.extend(wrapped(&self.parts()));

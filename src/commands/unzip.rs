@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::along::{OnDisk, Unpacking, begin, finish};
 use self::look::opened;
-pub use self::look::{Asked, Contents, contents, judged_here, look_inside};
+pub use self::look::{Asked, Contents, contents, judged_here, look_apart, look_inside};
 pub use self::named::{dump as named_dump, toc as toc_of};
 use self::place::{Place, to_the_disk};
 use super::fetch::{self, Fetched};

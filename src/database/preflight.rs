@@ -42,28 +42,92 @@ pub async fn suits(
     needs: &Needs,
     run: &RunId,
 ) -> Outcome<Vec<String>> {
-    let mut problems = Vec::new();
-    let found = Inventory::of(session, target, needs).await?;
-    contents::roles(&found, target, needs, &mut problems);
-    contents::extensions(session, &found, target, needs, &mut problems).await?;
-    contents::tablespaces(session, &found, target, needs, &mut problems).await?;
-    rights::membership(session, &found, target, needs, &mut problems).await?;
-    if !target.live.is_missing() {
-        if !needs.beside {
-            rights::settings(session, target, &mut problems).await?;
-            replication(session, target, &mut problems).await?;
-        }
-        encoding(target, needs, &mut problems);
-    }
-    names(target, run, &mut problems);
-    connections(target, needs, &mut problems);
-    if !problems.is_empty() {
-        return Err(all_of(&problems));
-    }
+    let apart = Apart::look(session, target, needs, run).await?;
+    let Apart {
+        mut contents,
+        rights,
+        server,
+    } = apart;
+    contents.extend(rights);
+    contents.extend(server);
+    none_of(&contents)?;
     if needs.beside {
         return Ok(Vec::new());
     }
     warnings(session, target).await
+}
+
+/// What stands in the way, by whose it is.
+struct Apart {
+    /// Roles, extensions, tablespaces that the dump names.
+    contents: Vec<Problem>,
+    /// Of the role that restores.
+    rights: Vec<Problem>,
+    /// The server and its live database.
+    server: Vec<Problem>,
+}
+
+/// What [`suits`] judges, told apart. Warnings come with the last.
+#[derive(Debug)]
+pub struct Judged {
+    /// Roles, extensions and tablespaces that the dump names.
+    pub contents: Outcome<()>,
+    pub rights: Outcome<()>,
+    pub server: Outcome<Vec<String>>,
+}
+
+/// As [`suits`], each kind of problem by itself.
+///
+/// # Errors
+/// As the session.
+pub async fn judged_apart(
+    session: &Session,
+    target: &Target,
+    needs: &Needs,
+    run: &RunId,
+) -> Outcome<Judged> {
+    let apart = Apart::look(session, target, needs, run).await?;
+    let server = match none_of(&apart.server) {
+        Ok(()) => warnings(session, target).await,
+        Err(failed) => Err(failed),
+    };
+    Ok(Judged {
+        contents: none_of(&apart.contents),
+        rights: none_of(&apart.rights),
+        server,
+    })
+}
+
+impl Apart {
+    async fn look(session: &Session, target: &Target, needs: &Needs, run: &RunId) -> Outcome<Self> {
+        let (mut contents, mut rights, mut server) = (Vec::new(), Vec::new(), Vec::new());
+        let found = Inventory::of(session, target, needs).await?;
+        contents::roles(&found, target, needs, &mut contents);
+        contents::extensions(session, &found, target, needs, &mut contents).await?;
+        contents::tablespaces(session, &found, target, needs, &mut contents).await?;
+        rights::membership(session, &found, target, needs, &mut rights).await?;
+        if !target.live.is_missing() {
+            if !needs.beside {
+                rights::settings(session, target, &mut rights).await?;
+                replication(session, target, &mut server).await?;
+            }
+            encoding(target, needs, &mut server);
+        }
+        names(target, run, &mut server);
+        connections(target, needs, &mut server);
+        Ok(Self {
+            contents,
+            rights,
+            server,
+        })
+    }
+}
+
+fn none_of(problems: &[Problem]) -> Outcome<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(all_of(problems))
 }
 
 /// Whether the server takes the settings that the configuration has for the sessions that load and analyze.

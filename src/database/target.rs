@@ -112,6 +112,20 @@ async fn server(session: &Session) -> Outcome<Server> {
     })
 }
 
+/// By how many seconds the server's clock is ahead of ours, as exactly as the way there and back allows.
+///
+/// # Errors
+/// As the session.
+pub async fn clock_ahead(session: &Session) -> Outcome<f64> {
+    let seconds = |time: jiff::Timestamp| time.as_duration().as_secs_f64();
+    let before = seconds(jiff::Timestamp::now());
+    let sql = "SELECT extract(epoch FROM clock_timestamp())::float8";
+    let row = session.query_one(sql, &[]).await?;
+    let after = seconds(jiff::Timestamp::now());
+    let theirs: f64 = column(&row, 0)?;
+    Ok(theirs - f64::midpoint(before, after))
+}
+
 async fn system_identifier(session: &Session) -> Option<String> {
     let sql = "SELECT system_identifier::text FROM pg_control_system()";
     // Only a configured guard needs it; where that is the case, None is an error of its own.

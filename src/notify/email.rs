@@ -52,6 +52,18 @@ pub async fn send(
     told
 }
 
+/// Goes as far as the login, within `deadline`, and sends nothing.
+///
+/// # Errors
+/// As sending would fail before its first mail.
+pub async fn log_in(email: &Email, password: Option<&Secret>, deadline: Duration) -> Outcome<()> {
+    let entered = timeout(deadline, open(email, password)).await;
+    let mut connection = entered.unwrap_or_else(|_| Err(too_slow(deadline)))?;
+    // A missing answer to QUIT changes nothing.
+    let _ = timeout(GOODBYE, connection.quit()).await;
+    Ok(())
+}
+
 fn too_slow(deadline: Duration) -> Failed {
     let limit = duration_text(deadline.as_secs_f64());
     Failed::new(Verdict::Network, format!("not finished within {limit}")).hint(

@@ -3,6 +3,7 @@
 mod auth;
 mod channel;
 mod connect;
+mod enter;
 mod host_key;
 mod logins;
 mod read_ahead;
@@ -27,12 +28,13 @@ use russh_sftp::protocol::{
 
 use self::channel::LongestRead;
 use self::connect::Ssh;
+pub use self::enter::{Trusted, open, trusted};
 use self::host_key::Seen;
 pub use self::host_key::{Known, Presented, presented_host_key};
+pub use self::logins::{Login, configured};
 use self::read_ahead::ReadAhead;
 use super::exact::{Arrived, Exact, is_too_slow, too_slow};
-use super::{Credentials, Kind, Listed, Listing, Opened, Stated, Store, StoreError, unusable_name};
-use crate::config::Sftp;
+use super::{Kind, Listed, Listing, Opened, Stated, Store, StoreError, unusable_name};
 use crate::escape::shown;
 
 /// An entry count at which a listing is a fault of the server, not a directory.
@@ -103,49 +105,6 @@ fn close_once_open(connection: &Arc<Connection>, mut request: Pin<Box<MaybeDone<
             close_later(&connection, opened.handle);
         }
     });
-}
-
-/// Connects, checks the host key, logs in and starts SFTP. `name` is the store's, for hints.
-pub async fn open(
-    name: &str,
-    sftp: &Sftp,
-    credentials: Credentials,
-    timeout: Duration,
-) -> Result<SftpStore, StoreError> {
-    let location = location(sftp);
-    let connected = connect(name, sftp, credentials, timeout).await;
-    let connection = Arc::new(connected.map_err(|error| error.context(&location))?);
-    Ok(SftpStore {
-        location,
-        path: sftp.path.clone(),
-        patience: timeout * 3,
-        connection,
-        listed: HashSet::new(),
-    })
-}
-
-async fn connect(
-    name: &str,
-    sftp: &Sftp,
-    credentials: Credentials,
-    timeout: Duration,
-) -> Result<Connection, StoreError> {
-    // A key file that can't be used is found before any socket is opened.
-    let logins = logins::configured(name, sftp, credentials)?;
-    let (mut ssh, seen) = connect::trusted(name, sftp, timeout).await?;
-    auth::log_in(&mut ssh, logins, sftp, &seen, timeout).await?;
-    channel::start_sftp(ssh, seen, timeout).await
-}
-
-fn location(sftp: &Sftp) -> String {
-    let (user, host, path) = (shown(&sftp.user), shown(&sftp.host), shown(&sftp.path));
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host
-    };
-    let slash = if path.starts_with('/') { "" } else { "/./" };
-    format!("sftp://{user}@{host}:{}{slash}{path}", sftp.port)
 }
 
 impl SftpStore {
@@ -383,14 +342,7 @@ impl Store for SftpStore {
     }
 
     fn host_key(&self) -> Option<String> {
-        let seen = self
-            .connection
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        seen.key
-            .as_ref()
-            .map(|key| format!("{} {}", key.algorithm, key.fingerprint()))
+        enter::accepted(&self.connection.seen)
     }
 
     async fn close(self: Box<Self>) {

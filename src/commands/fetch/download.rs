@@ -84,9 +84,20 @@ async fn proven(origin: &Origin, job: &Job<'_>) -> Outcome<Option<Prefix>> {
         .progress
         .note("looking for what an earlier run has fetched");
     let hashed = tokio::task::spawn_blocking(move || part.proven(&origin, || stop.is_cancelled()));
-    hashed
+    let hashed = hashed
         .await
-        .judge(Verdict::Bug, "read what an earlier run has left")?
+        .judge(Verdict::Bug, "read what an earlier run has left")?;
+    hashed.or_else(|failed| match failed.verdict {
+        // It would end every night's run: what can't be read is worth no more than what is not there.
+        Verdict::Local => {
+            job.run.notes.warn(format!(
+                "what an earlier run has fetched can't be read, and is fetched anew: {}",
+                failed.message()
+            ));
+            Ok(None)
+        }
+        _ => Err(failed),
+    })
 }
 
 /// Fetches only what unpacking reads, and keeps nothing. False: unpacking has failed, so the rest was not fetched.

@@ -48,16 +48,7 @@ pub async fn loadable(
 ) -> Outcome<Suited> {
     let Held { session, target } = held;
     let found = tools::find(job.database.bin_dir.as_deref()).await?;
-    let server = PgVersion::from_number(i32::try_from(target.server.version_num).unwrap_or(0));
-    let version_needs = tools::Needs {
-        pg_dump: toc.header.pg_dump(),
-        archive_version: toc.header.archive_version,
-        server,
-    };
-    let tool = tools::choose(&found, version_needs)?.clone();
-    for warning in outdated(&tool, server) {
-        job.run.notes.warn(warning);
-    }
+    let tool = tool(&found, target, toc, job)?;
     let warnings = preflight::suits(session, target, &asked, &job.run.id).await?;
     preflight::takes_settings(&super::login(job)).await?;
     for warning in warnings.into_iter().chain(selection.left_out().warnings()) {
@@ -91,8 +82,23 @@ pub async fn loadable(
     })
 }
 
+/// The `pg_restore` for this dump and this server.
+pub fn tool(found: &[Tool], target: &Target, toc: &Toc, job: &Job<'_>) -> Outcome<Tool> {
+    let server = PgVersion::from_number(i32::try_from(target.server.version_num).unwrap_or(0));
+    let needs = tools::Needs {
+        pg_dump: toc.header.pg_dump(),
+        archive_version: toc.header.archive_version,
+        server,
+    };
+    let tool = tools::choose(found, needs)?.clone();
+    for warning in outdated(&tool, server) {
+        job.run.notes.warn(warning);
+    }
+    Ok(tool)
+}
+
 /// A live database that is still to be made: by a scratch database that gets its name.
-async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
+pub async fn unmade(held: &Held, toc: &Toc, job: &Job<'_>) -> Outcome<()> {
     let Held { session, target } = held;
     if job.restore.method == Method::InPlace {
         return Err(Failed::new(

@@ -93,16 +93,20 @@ impl Here {
         })
     }
 
+    /// In one sentence.
+    pub fn needed_and_free(&self) -> String {
+        let disks: Vec<String> = self.disks.iter().map(Disk::in_words).collect();
+        if disks.is_empty() {
+            return "nothing is written here (`stream`)".to_owned();
+        }
+        disks.join("; ")
+    }
+
     /// For a plan.
     pub fn in_words(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for disk in &self.disks {
-            lines.push(format!(
-                "space     {} needed in {}, {} free",
-                format_bytes(disk.needed()),
-                disk.directory.display(),
-                format_bytes(disk.state.free_bytes)
-            ));
+            lines.push(format!("space     {}", disk.in_words()));
             lines.push(format!("          {}", disk.in_parts()));
         }
         lines
@@ -174,6 +178,15 @@ impl Disk {
     fn needed(&self) -> u64 {
         let parts = self.parts.iter().map(|part| part.bytes);
         parts.fold(RESERVE, u64::saturating_add)
+    }
+
+    fn in_words(&self) -> String {
+        format!(
+            "{} needed in {}, {} free",
+            format_bytes(self.needed()),
+            self.directory.display(),
+            format_bytes(self.state.free_bytes)
+        )
     }
 
     fn in_parts(&self) -> String {

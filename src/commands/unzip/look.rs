@@ -170,7 +170,28 @@ pub fn look_inside<R: Read + Seek>(
     run: &Run,
 ) -> Outcome<(Contents, R)> {
     run.progress.note("looking into the archive");
-    let mut inside = gate(reader, bytes, asked, verdicts)?;
+    let inside = gate(reader, bytes, asked, verdicts)?;
+    dump_in(inside, verdicts, run)
+}
+
+/// As [`look_inside`] of what lies in a store; what is wrong with the container is told apart from what is wrong with its dump.
+pub fn look_apart<R: Read + Seek>(
+    reader: R,
+    bytes: u64,
+    asked: &Asked,
+    run: &Run,
+) -> Outcome<Outcome<Contents>> {
+    let verdicts = (Verdict::Stale, Verdict::Network);
+    let inside = gate(reader, bytes, asked, verdicts)?;
+    Ok(dump_in(inside, verdicts, run).map(|(contents, _)| contents))
+}
+
+/// The table of contents of what the gate has let through.
+fn dump_in<R: Read + Seek>(
+    mut inside: Inside<R>,
+    verdicts: (Verdict, Verdict),
+    run: &Run,
+) -> Outcome<(Contents, R)> {
     let member = inside.member().clone();
     let judged = |problem: Problem| judged(problem, verdicts);
     let mut plain = Remembering {

@@ -1,0 +1,126 @@
+//! The links on this machine: configuration, secrets, directories, programs.
+
+use std::path::Path;
+
+use super::chain::Chain;
+use crate::commands::{App, Job, hooks, restore};
+use crate::config::{Config, Log, SecretRef};
+use crate::database::tools::{self, Tool};
+use crate::secret::{Secret, Secrets};
+use crate::state_dir;
+use crate::verdict::{Failed, Outcome, Verdict};
+
+/// What the later links need of the secrets.
+#[derive(Debug, Default)]
+pub struct Opened {
+    pub secrets: Secrets,
+    missing: Vec<SecretRef>,
+}
+
+impl Opened {
+    /// Whether all of these were opened.
+    pub fn has<'a>(&self, wanted: impl IntoIterator<Item = &'a SecretRef>) -> bool {
+        let mut wanted = wanted.into_iter();
+        wanted.all(|reference| !self.missing.contains(reference))
+    }
+
+    /// None where there is none to open, or where it could not be opened.
+    pub fn get(&self, reference: Option<&SecretRef>) -> Option<Secret> {
+        let reference = reference.filter(|reference| self.has([*reference]))?;
+        Some(self.secrets.get(reference).clone())
+    }
+}
+
+pub fn configuration(chain: &mut Chain, config: &Config) {
+    chain.ok("configuration", config.file.display().to_string());
+}
+
+/// Each by itself, so that one that is missing hides nothing but what needs it.
+pub async fn secrets(app: &App, chain: &mut Chain, needed: &[&SecretRef]) -> Opened {
+    let mut opened = Opened::default();
+    for reference in needed {
+        let found = Secrets::open(&app.config.secrets, &[reference]).await;
+        let found = chain.take("secret", found, |_| reference.setting.clone());
+        let Some(found) = found else {
+            opened.missing.push((*reference).clone());
+            continue;
+        };
+        found.teach(&app.output.scrubber);
+        chain.warn(found.warnings());
+        opened.secrets.join(found);
+    }
+    opened
+}
+
+/// Where reports, archives and dumps lie, and the log.
+pub fn directories(chain: &mut Chain, config: &Config) {
+    chain.take("state_dir", state(&config.state_dir), Clone::clone);
+    chain.take("log", log(&config.log), Clone::clone);
+}
+
+fn state(path: &Path) -> Outcome<String> {
+    state_dir::usable(path)?;
+    let shown = path.display();
+    let there = path.ancestors().find(|ancestor| ancestor.exists());
+    let there = there.unwrap_or(Path::new("/"));
+    writable(there, "`state_dir`")?;
+    Ok(if there == path {
+        shown.to_string()
+    } else {
+        format!("{shown}: the first run makes it")
+    })
+}
+
+fn log(log: &Log) -> Outcome<String> {
+    let Some(file) = &log.file else {
+        return Ok("each run's own, in state_dir".to_owned());
+    };
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    if !directory.is_dir() {
+        let told = format!("{} is no directory", directory.display());
+        return Err(Failed::new(Verdict::Config, told).hint(format!(
+            "mkdir -p {}, or correct `log.file`",
+            directory.display()
+        )));
+    }
+    writable(directory, "`log.file`")?;
+    Ok(file.display().to_string())
+}
+
+fn writable(directory: &Path, setting: &str) -> Outcome<()> {
+    use rustix::fs::Access;
+    let asked = rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK);
+    asked.map_err(|error| {
+        let told = format!("write in {}: {error}", directory.display());
+        Failed::new(Verdict::Local, told).hint(format!(
+            "let the user who runs backupctl write there, or correct {setting}"
+        ))
+    })
+}
+
+/// Every `pg_restore` that could be chosen.
+pub async fn tools(chain: &mut Chain, bin_dir: Option<&Path>) -> Option<Vec<Tool>> {
+    let found = tools::find(bin_dir).await;
+    chain.take("tools", found, |tools| {
+        let versions: Vec<String> = tools.iter().map(|tool| tool.version.to_string()).collect();
+        format!("pg_restore {}", versions.join(", "))
+    })
+}
+
+/// Those of hooks and checks, and the files of `after_load`; nothing where the job has none.
+pub fn programs(chain: &mut Chain, job: &Job<'_>) {
+    let restore = job.restore;
+    if !(restore.before_swap.is_empty()
+        && restore.after_swap.is_empty()
+        && restore.after_checks.is_empty())
+    {
+        chain.take("hooks", hooks::judge(job), |()| {
+            "the programs of the hooks are there".to_owned()
+        });
+    }
+    if !restore.after_load.is_empty() {
+        chain.take("after_load", restore::scripts(job), |()| {
+            "the files can be read".to_owned()
+        });
+    }
+}
