@@ -185,7 +185,7 @@ fn a_password_that_the_store_does_not_take() {
         code: 6,
         link: "store login",
         says: &["password"],
-        remedy: &["stores"],
+        remedy: &["check the store's `user`, `password` and `private_key`"],
     }
     .is_named(&setup);
     without_store(&[], &document);
@@ -261,7 +261,7 @@ fn a_dump_that_is_none() {
         code: 8,
         link: "dump",
         says: &[],
-        remedy: &["have the archive made and uploaded again"],
+        remedy: &["make and upload the dump again"],
     }
     .is_named(&scene.with(""));
     assert_eq!(link(&document, "contents")["message"], "needs dump");

@@ -94,7 +94,7 @@ fn a_password_that_the_database_does_not_take() {
         code: 6,
         link: "database login",
         says: &[&role],
-        remedy: &["databases.erp"],
+        remedy: &["check `user` and `password` of this database"],
     }
     .is_named(&setup);
     assert_eq!(
