@@ -179,6 +179,12 @@ pub fn file(state_dir: &Path, entries: &Entries) -> PathBuf {
     directory(state_dir).join(format!("{}.json", entries.run))
 }
 
+/// Where a run's journal lies while the run has something to clean up.
+#[must_use]
+pub fn file_of(state_dir: &Path, run: &RunId) -> PathBuf {
+    directory(state_dir).join(format!("{run}.json"))
+}
+
 fn directory(state_dir: &Path) -> PathBuf {
     state_dir.join("journal")
 }

@@ -113,8 +113,13 @@ impl Notes {
         self.lock().archive = Some(facts);
     }
 
-    pub fn dump(&self, facts: DumpFacts) {
-        self.lock().dump = Some(facts);
+    /// One that lies in a store by itself has the archive's name, which is noted before it.
+    pub fn dump(&self, mut facts: DumpFacts) {
+        let mut noted = self.lock();
+        if let (true, Some(archive)) = (facts.name.is_empty(), &noted.archive) {
+            facts.name.clone_from(&archive.name);
+        }
+        noted.dump = Some(facts);
     }
 
     pub fn database(&self, facts: DatabaseFacts) {

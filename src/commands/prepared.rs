@@ -9,7 +9,7 @@ use crate::database::connection::Session;
 use crate::database::scratch::Scratch;
 use crate::database::swap::{self, PreparedStamp, Pruned, is_in_the_way};
 use crate::escape::{in_shell, shown};
-use crate::journal::Created;
+use crate::journal::{self, Created};
 use crate::report::ArchiveFacts;
 use crate::verdict::{Failed, Outcome, Verdict};
 
@@ -131,6 +131,22 @@ pub async fn mention(session: &Session, live_oid: u32, job: &Job<'_>) -> Outcome
                 "`{name}` was prepared on {since} for a database that is live no more, and can't go live; {fate}"
             )
         });
+    }
+    Ok(())
+}
+
+/// Names what looks like a scratch database and is in no journal here: nobody ever drops it, so somebody must know of it.
+pub async fn mention_unknown(session: &Session, job: &Job<'_>) -> Outcome<()> {
+    let live = &job.database.name;
+    for (name, run) in swap::unstamped_scratch(session, live).await? {
+        if run == job.run.id || journal::file_of(job.state_dir(), &run).exists() {
+            continue;
+        }
+        job.run.notes.warn(format!(
+            "database `{}` looks like a scratch database of `{}`, but no journal here lists it: left alone",
+            shown(&name),
+            shown(live)
+        ));
     }
     Ok(())
 }

@@ -151,6 +151,7 @@ pub async fn hold(job: &Job<'_>) -> Outcome<Held> {
     let (session, target) = look(job).await?;
     scratch::hold_database(&session, &target.live.name).await?;
     super::prepared::mention(&session, target.live.oid, job).await?;
+    super::prepared::mention_unknown(&session, job).await?;
     super::beside::mention(&session, job).await?;
     Ok(Held { session, target })
 }

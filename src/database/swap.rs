@@ -26,6 +26,7 @@ pub use confirm::{Happened, was_swapped};
 pub use obstacles::{Attached, attached, obstacles};
 pub use prepared::{
     Prepared, PreparedStamp, drop_prepared, is_prepared, prepare, prepared_databases, replaced_by,
+    unstamped_scratch,
 };
 pub use previous::{
     Previous, Pruned, beyond, drop_old_previous, previous_databases, previous_name,

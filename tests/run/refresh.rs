@@ -322,6 +322,9 @@ fn dumps_in_every_supported_wrapping_are_restored() {
         let report = judged(&setup, &setup.run(&["run", "--json"]), "done");
 
         assert_eq!(report["dump"]["format"], format, "{name}");
+        let is_zip = name.contains(".zip");
+        let called = if is_zip { "some/where.bin" } else { name };
+        assert_eq!(report["dump"]["name"], called);
         scene.is_new();
     }
 }

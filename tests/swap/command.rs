@@ -337,8 +337,13 @@ fn a_database_that_only_looks_prepared_is_neither_taken_nor_dropped() {
     shop.run(&["swap", "--yes"]).expect(7);
     shop.offer("b.zip", "newer", 1);
     rewrite(&shop, HOLD, "swap = \"now\"");
-    shop.refreshed();
+    let report = shop.refreshed();
 
+    let told = format!(
+        "database `{bare}` looks like a scratch database of `{}`, but no journal here lists it: left alone",
+        shop.live
+    );
+    assert!(report["warnings"].to_string().contains(&told), "{report}");
     assert_eq!(waiting(&shop), [bare, renamed]);
 }
 

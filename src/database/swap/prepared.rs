@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::database::connection::{Login, Session, column};
+use crate::database::scratch::scratch_name;
 use crate::report::{ArchiveFacts, DumpFacts};
 use crate::run::RunId;
 use crate::verdict::{Judge, Outcome, Verdict};
@@ -109,6 +110,29 @@ pub async fn prepared_databases(session: &Session, live: &str) -> Outcome<Vec<Pr
         }
     }
     found.sort_by(|a, b| (b.stamp.since, &b.stamp.name).cmp(&(a.stamp.since, &a.stamp.name)));
+    Ok(found)
+}
+
+/// Databases with a scratch database's name for `live` and no stamp that speaks of it, with the run that the name speaks of: the
+/// caller knows whether a journal lists them. Nothing else may be dropped.
+///
+/// # Errors
+/// As the session.
+pub async fn unstamped_scratch(session: &Session, live: &str) -> Outcome<Vec<(String, RunId)>> {
+    let mut found = Vec::new();
+    for row in session.query(DATABASES, &[]).await? {
+        let (name, comment): (String, Option<String>) = (column(&row, 0)?, column(&row, 2)?);
+        let stamp = comment.as_deref().and_then(PreparedStamp::parse);
+        let is_known = stamp.is_some_and(|stamp| stamp.name == name);
+        let id = name
+            .strip_prefix(live)
+            .and_then(|rest| rest.strip_prefix("_new_"));
+        let run = id.and_then(|id| RunId::parse(&id.replace('_', "-")));
+        if let Some(run) = run.filter(|run| !is_known && scratch_name(live, run) == name) {
+            found.push((name, run));
+        }
+    }
+    found.sort();
     Ok(found)
 }
 
