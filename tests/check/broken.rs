@@ -11,7 +11,6 @@ use super::{in_state, is_a_look, link, well};
 use crate::run::{Scene, archive, dump, packed, says, text};
 use crate::support::archives::zip;
 use crate::support::program::Setup;
-use crate::support::scripted_sftp::{Script, ScriptedSftp};
 use crate::support::sshd::Sshd;
 
 /// Which link is broken, with what exit code, and words of its message and of its remedy.
@@ -176,15 +175,13 @@ fn a_host_key_that_nobody_knows() {
 }
 
 #[test]
-fn a_password_that_the_store_does_not_take() {
-    let scene = Scene::new();
-    let server = ScriptedSftp::start(Script::default());
-    let setup = with_store(&scene, &server.toml()).secret("SFTP_PASSWORD", "wrong");
-    let setup = setup.restore("").write();
+fn a_key_that_the_store_does_not_take() {
+    let (sshd, _smtp, _scene, setup) = well();
+    fs::write(sshd.home.join("authorized_keys"), "").expect("authorized_keys");
     let document = Broken {
         code: 6,
         link: "store login",
-        says: &["password"],
+        says: &["tried private key"],
         remedy: &["check the store's `user`, `password` and `private_key`"],
     }
     .is_named(&setup);
