@@ -8,6 +8,7 @@ pub mod check;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;
+mod jobs;
 pub mod leftovers;
 pub mod list;
 pub mod notify;
@@ -25,6 +26,8 @@ pub mod trust;
 pub mod undo;
 pub mod unzip;
 pub mod vault;
+
+pub use self::jobs::{job, jobs};
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -156,59 +159,6 @@ pub struct Order {
     pub database: bool,
     /// Whether people are told when it has ended.
     pub mail: bool,
-}
-
-/// The jobs that a command works on: the named ones in their order, else every one.
-///
-/// # Errors
-/// `usage`: a name that the configuration doesn't have.
-pub fn jobs<'a>(config: &'a Config, named: &[String]) -> Outcome<Vec<&'a Restore>> {
-    if named.is_empty() && config.restores.is_empty() {
-        return Err(Failed::new(
-            Verdict::Config,
-            format!("{} has no [restores.NAME]", config.file.display()),
-        ));
-    }
-    if named.is_empty() {
-        return Ok(config.restores.iter().collect());
-    }
-    named.iter().map(|name| find(config, name)).collect()
-}
-
-/// The one job that a command works on.
-///
-/// # Errors
-/// `usage`: unknown, or not named where there are several.
-pub fn job<'a>(config: &'a Config, named: Option<&str>) -> Outcome<&'a Restore> {
-    match (named, config.restores.as_slice()) {
-        (Some(name), _) => find(config, name),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Failed::new(Verdict::Usage, "which job? there are several")
-            .hint(format!("name one of: {}", names(config)))),
-    }
-}
-
-fn find<'a>(config: &'a Config, name: &str) -> Outcome<&'a Restore> {
-    config
-        .restores
-        .iter()
-        .find(|restore| restore.name == name)
-        .ok_or_else(|| {
-            Failed::new(
-                Verdict::Usage,
-                format!("there is no job `{name}` in {}", config.file.display()),
-            )
-            .hint(format!("jobs: {}", names(config)))
-        })
-}
-
-fn names(config: &Config) -> String {
-    config
-        .restores
-        .iter()
-        .map(|restore| restore.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 /// Does one command for one job: sets it up, runs `work`, cleans up, judges, records and tells.
