@@ -3,6 +3,7 @@
 mod dump;
 mod fixture;
 mod into_database;
+mod partitioned;
 mod piped;
 mod process;
 mod progress;

@@ -16,6 +16,7 @@ pub mod tar;
 mod tar_walk;
 mod toc;
 mod traits;
+mod turns;
 
 pub use header::{Format, Header, PgVersion};
 pub use kind::{Kind, looks_like_dump, what_is_it};
@@ -24,6 +25,7 @@ pub use tables::{Part, TableName};
 pub use tar_walk::Walk;
 pub use toc::{Entry, LargeObjects, Toc};
 pub use traits::Traits;
+pub use turns::{Turn, Turns};
 
 /// How many first bytes [`looks_like_dump`] and [`what_is_it`] want to see.
 pub const HEAD_BYTES: usize = 4096;

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connection::Login;
-use super::dump::{Format, directory, tar};
+use super::dump::{Format, Turn, Turns, directory, tar};
 use super::messages::Messages;
 use super::tools::Tool;
 use crate::escape::shown;
-use crate::process::{Child, Ended, Stream};
+use crate::process::{Child, Command, Ended, Stream};
 use crate::run::Run;
 use crate::verdict::{Failed, Outcome, Verdict};
 pub use input::{Feeder, Input, Pipe, Pulse, pipe};
@@ -45,7 +45,7 @@ pub struct Load<'a> {
 }
 
 /// A dump that was loaded without a fatal word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// What was degraded; the run's notes have it already.
     pub warnings: Vec<String>,
@@ -66,13 +66,46 @@ pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
         _ => {}
     }
     let watchdog = Watchdog::new(&plan, run);
+    let turns = match plan.select {
+        Some(select) if command::parallel(&plan) => Turns::of(select.toc),
+        _ => None,
+    };
+    if let Some(turns) = turns {
+        return in_turns(&plan, &turns, &watchdog, run).await;
+    }
+    let mut command = command::pg_restore(&plan, None)?;
     let mut moved = Moved::default();
-    let mut command = command::pg_restore(&plan)?;
     if let Input::Pipe(pipe) = plan.input {
         let (end, flow) = pipe.into_parts();
         command = command.stdin(end);
         moved.flow = Some(flow);
     }
+    pg_restore(command, moved, &watchdog, run).await
+}
+
+async fn in_turns(
+    plan: &Load<'_>,
+    turns: &Turns,
+    watchdog: &Watchdog<'_>,
+    run: &Run,
+) -> Outcome<Loaded> {
+    let mut loaded = Loaded::default();
+    for turn in Turn::ALL {
+        let command = command::pg_restore(plan, Some((turns, turn)))?;
+        let Loaded { warnings, harmless } =
+            pg_restore(command, Moved::default(), watchdog, run).await?;
+        loaded.warnings.extend(warnings);
+        loaded.harmless += harmless;
+    }
+    Ok(loaded)
+}
+
+async fn pg_restore(
+    command: Command,
+    moved: Moved,
+    watchdog: &Watchdog<'_>,
+    run: &Run,
+) -> Outcome<Loaded> {
     let mut messages = Messages::default();
     let mut child = Child::start(&command).await?;
     drop(command);

@@ -154,7 +154,7 @@ fn chosen(toc: &Toc, dump: &Path) {
     };
     let selection =
         Selection::new(toc, &contents, None).unwrap_or_else(|e| panic!("{}", e.message()));
-    let list = selection.list(toc).expect("something is left out");
+    let list = selection.list(toc, None).expect("something is left out");
     let file = dump.with_extension("list");
     std::fs::write(&file, list).expect("a list");
 

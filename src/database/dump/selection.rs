@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::tables::{self, Part, TableName};
 use super::toc::{Entry, LargeObjects, Toc};
+use super::turns::{Turn, Turns};
 use crate::config::Contents;
 use crate::escape::shown;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -130,34 +131,35 @@ impl Selection {
         &self.told
     }
 
-    /// The contents as `pg_restore --use-list` reads them; None where nothing is left out.
+    /// The contents as `pg_restore --use-list` reads them, or those of one turn; None where nothing is left out.
     #[must_use]
-    pub fn list(&self, toc: &Toc) -> Option<Vec<u8>> {
-        if self.told.skipped.is_empty() && self.part.is_none() {
+    pub fn list(&self, toc: &Toc, turn: Option<(&Turns, Turn)>) -> Option<Vec<u8>> {
+        if self.told.skipped.is_empty() && self.part.is_none() && turn.is_none() {
             return None;
         }
         let mut list = String::new();
+        let large = |run: &LargeObjects, list: &mut String| {
+            let its_turn = turn.is_none_or(|(_, turn)| Turns::turn_of_large(run) == turn);
+            if its_turn && self.takes_large(run) {
+                for id in run.ids.clone() {
+                    add(id, list);
+                }
+            }
+        };
         let mut runs = toc.runs.iter().peekable();
         for (at, entry) in toc.entries.iter().enumerate() {
             while let Some(run) = runs.next_if(|run| run.before <= at) {
-                self.add_large(run, &mut list);
+                large(run, &mut list);
             }
-            if !self.ids.contains(&entry.id) {
+            let its_turn = turn.is_none_or(|(turns, turn)| turns.turn(entry) == turn);
+            if its_turn && !self.ids.contains(&entry.id) {
                 add(entry.id, &mut list);
             }
         }
         for run in runs {
-            self.add_large(run, &mut list);
+            large(run, &mut list);
         }
         Some(list.into_bytes())
-    }
-
-    fn add_large(&self, run: &LargeObjects, list: &mut String) {
-        if self.takes_large(run) {
-            for id in run.ids.clone() {
-                add(id, list);
-            }
-        }
     }
 
     /// The word of `skip` that means it.
@@ -177,18 +179,7 @@ impl Selection {
 
     /// However the dump orders its entries: each is looked at once for each that it depends on.
     fn leave_out_what_hangs_on_it(&mut self, toc: &Toc) {
-        let hanging = Hanging::of(toc);
-        let mut open: Vec<i64> = self.ids.iter().copied().collect();
-        let mut found = BTreeSet::new();
-        while let Some(id) = open.pop() {
-            for at in hanging.on(id) {
-                let entry = &toc.entries[at];
-                if !entry.is_passed_over() && self.ids.insert(entry.id) {
-                    found.insert(at);
-                    open.push(entry.id);
-                }
-            }
-        }
+        let found = Hanging::of(toc).on_any_of(&mut self.ids, toc);
         for entry in found.into_iter().map(|at| &toc.entries[at]) {
             let name = if entry.namespace.is_empty() {
                 entry.tag.to_string()
@@ -224,7 +215,7 @@ impl Selection {
 
 /// What hangs on each entry, as places in the table of contents.
 #[derive(Default)]
-struct Hanging<'a> {
+pub(super) struct Hanging<'a> {
     by_id: HashMap<i64, Vec<usize>>,
     /// User mappings by the name of their server: pg_dump writes down no dependency of theirs.
     mappings: HashMap<&'a str, Vec<usize>>,
@@ -232,7 +223,7 @@ struct Hanging<'a> {
 }
 
 impl<'a> Hanging<'a> {
-    fn of(toc: &'a Toc) -> Self {
+    pub(super) fn of(toc: &'a Toc) -> Self {
         let mut hanging = Self::default();
         for (at, entry) in toc.entries.iter().enumerate() {
             for id in &entry.depends_on {
@@ -258,6 +249,22 @@ impl<'a> Hanging<'a> {
             let server = &tag[word + WORD.len()..];
             self.mappings.entry(server).or_default().push(at);
         }
+    }
+
+    /// Adds to these whatever hangs on them, and on that in turn; the places of what was added.
+    pub(super) fn on_any_of(&self, ids: &mut HashSet<i64>, toc: &Toc) -> BTreeSet<usize> {
+        let mut open: Vec<i64> = ids.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            for at in self.on(id) {
+                let entry = &toc.entries[at];
+                if !entry.is_passed_over() && ids.insert(entry.id) {
+                    found.insert(at);
+                    open.push(entry.id);
+                }
+            }
+        }
+        found
     }
 
     fn on(&self, id: i64) -> impl Iterator<Item = usize> {

@@ -451,4 +451,4 @@ fn some_of(names: &[String]) -> String {
 
 #[cfg(test)]
 #[path = "tables_tests.rs"]
-mod tests;
+pub(super) mod tests;

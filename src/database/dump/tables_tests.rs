@@ -1,7 +1,7 @@
 use super::*;
 use crate::database::dump::{Format, Header, Traits};
 
-fn entry(id: i64, kind: &str, tag: &str, depends_on: &[i64]) -> Entry {
+pub fn entry(id: i64, kind: &str, tag: &str, depends_on: &[i64]) -> Entry {
     Entry {
         id,
         kind: kind.into(),
@@ -15,7 +15,7 @@ fn entry(id: i64, kind: &str, tag: &str, depends_on: &[i64]) -> Entry {
     }
 }
 
-fn toc(entries: Vec<Entry>) -> Toc {
+pub fn toc(entries: Vec<Entry>) -> Toc {
     Toc {
         header: Header {
             archive_version: (1, 14),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Input, Load, list};
 use crate::config::{Postgres, SslMode};
 use crate::database::connection::Login;
-use crate::database::dump::Format;
+use crate::database::dump::{Format, Turn, Turns};
 use crate::process::Command;
 use crate::secret::Secret;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -19,7 +19,8 @@ const AUTHORITIES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
+/// For the whole load, or for one turn of it.
+pub fn pg_restore(plan: &Load<'_>, turn: Option<(&Turns, Turn)>) -> Outcome<Command> {
     let mut command = Command::new(&plan.tool.path)?.args([
         "--exit-on-error",
         "--no-subscriptions",
@@ -28,11 +29,11 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
         &connection_string(plan.target),
     ]);
     if let Some(select) = plan.select {
-        command = list::select(command, select)?;
+        command = list::select(command, select, turn)?;
     }
     if plan.in_place {
         command = command.args(["--single-transaction", "--clean", "--if-exists"]);
-    } else if parallel(plan) {
+    } else if parallel(plan) && turn.is_none_or(|(_, turn)| turn != Turn::OneByOne) {
         command = command.arg(format!("--jobs={}", plan.jobs));
     }
     let options = plan.login.options(plan.in_place);
@@ -48,7 +49,7 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
 }
 
 /// Several sessions need a dump in which each of them can seek.
-fn parallel(plan: &Load<'_>) -> bool {
+pub fn parallel(plan: &Load<'_>) -> bool {
     let seekable = matches!(plan.input, Input::File(_)) && plan.format != Format::Tar;
     seekable && plan.jobs > 1
 }

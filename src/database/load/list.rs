@@ -1,6 +1,6 @@
 //! The part of pg_restore's command line that says which entries of the dump go in, and to whom they will belong.
 
-use crate::database::dump::{Selection, Toc};
+use crate::database::dump::{Selection, Toc, Turn, Turns};
 use crate::process::Command;
 use crate::verdict::Outcome;
 
@@ -12,7 +12,11 @@ pub struct Select<'a> {
 }
 
 /// The list of entries travels in memory: a dump of millions of objects leaves no file behind.
-pub fn select(mut command: Command, select: Select<'_>) -> Outcome<Command> {
+pub fn select(
+    mut command: Command,
+    select: Select<'_>,
+    turn: Option<(&Turns, Turn)>,
+) -> Outcome<Command> {
     let Select { toc, selection } = select;
     if let Some(owner) = &selection.owner {
         command = command.args(["--no-owner", "--role", owner]);
@@ -23,7 +27,7 @@ pub fn select(mut command: Command, select: Select<'_>) -> Outcome<Command> {
     if !selection.keeps_tablespaces {
         command = command.arg("--no-tablespaces");
     }
-    match selection.list(toc) {
+    match selection.list(toc, turn) {
         Some(list) => command.file_arg("--use-list=", &list),
         None => Ok(command),
     }

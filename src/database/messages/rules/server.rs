@@ -183,7 +183,7 @@ pub const SERVER: &[Rule] = &[
     (
         &["deadlock detected"],
         Verdict::Failed,
-        "something else works in the same database: find out what, and run again",
+        "set `jobs = 1` and run again: sessions of the load waited for each other, or for something else at work in the same database",
     ),
     (
         &["statement timeout"],
