@@ -123,12 +123,12 @@ fn a_lock_that_is_held_far_too_long_is_worth_a_mail() {
 }
 
 #[test]
-fn of_twenty_runs_at_once_one_works() {
+fn of_fifty_runs_at_once_one_works() {
     let shop = Shop::new("");
     shop.offer("a.zip", "new", 10);
     let first = held_in_swap(&shop);
 
-    let others: Vec<Running> = (0..19).map(|_| shop.setup.start(&["run"])).collect();
+    let others: Vec<Running> = (0..49).map(|_| shop.setup.start(&["run"])).collect();
 
     for other in others {
         other.finish().expect(4);

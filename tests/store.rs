@@ -2,6 +2,7 @@
 
 mod faults;
 mod host_keys;
+mod kinds;
 mod logins;
 mod reading;
 
@@ -9,11 +10,11 @@ use std::fs;
 use std::future::poll_fn;
 use std::io::{SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use backupctl::config::{Local, Sftp, Store as Configured, StoreKind};
+use backupctl::config::{Sftp, Store as Configured, StoreKind};
 use backupctl::secret::Secret;
 use backupctl::store::{self, Credentials, Kind, Listing, Opened, Store, StoreError};
 use backupctl::verdict::{Failed, Verdict};
@@ -21,56 +22,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::support::scripted_sftp::ScriptedSftp;
 use crate::support::sshd::{Options, Sshd};
+use kinds::{every_kind, sftp};
 
 /// Long enough for a busy machine; tests of a silence use less.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A store of some kind over a directory of this machine.
-struct Setup {
-    kind: &'static str,
-    dir: PathBuf,
-    store: Configured,
-    _server: Option<Sshd>,
-    _home: Option<tempfile::TempDir>,
-}
-
-/// Every kind of store; a new kind is a line here.
-fn every_kind() -> Vec<Setup> {
-    vec![
-        local_directory(),
-        sftp("sftp", "internal-sftp"),
-        sftp("sftp without limits", "internal-sftp -P limits"),
-    ]
-}
-
-fn local_directory() -> Setup {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let path = home.path().to_owned();
-    Setup {
-        kind: "local",
-        dir: path.clone(),
-        store: Configured {
-            name: "disk".to_owned(),
-            kind: StoreKind::Local(Local { path }),
-        },
-        _server: None,
-        _home: Some(home),
-    }
-}
-
-fn sftp(kind: &'static str, command: &str) -> Setup {
-    let sshd = Sshd::with(&Options {
-        sftp: Some(command.to_owned()),
-        ..Options::default()
-    });
-    Setup {
-        kind,
-        dir: sshd.dir.clone(),
-        store: named(settings(&sshd)),
-        _server: Some(sshd),
-        _home: None,
-    }
-}
 
 fn settings(sshd: &Sshd) -> Sftp {
     Sftp {
@@ -169,7 +124,7 @@ async fn a_store_lists_regular_files_with_size_and_time_and_names_what_it_passes
         fifo(&setup.dir.join("fifo.zip"));
         latin_1(&setup.dir);
 
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         let listing = store.list().await.unwrap();
 
         assert_eq!(
@@ -239,7 +194,7 @@ fn latin_1(dir: &Path) {
 #[tokio::test]
 async fn an_empty_directory_is_no_error() {
     for setup in every_kind() {
-        let listing = open(&setup.store).await.unwrap().list().await.unwrap();
+        let listing = setup.open().await.unwrap().list().await.unwrap();
         assert_eq!(listing, Listing::default(), "{}", setup.kind);
     }
 }
@@ -250,7 +205,7 @@ async fn a_file_is_read_whole_and_from_any_offset() {
         let why = setup.kind;
         let written = content(3_000_001);
         fs::write(setup.dir.join("a.zip"), &written).unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
 
         let opened = store.open("a.zip").await.unwrap();
         assert_eq!(opened.bytes, 3_000_001, "{why}");
@@ -279,7 +234,7 @@ async fn a_file_outlives_its_store_and_an_empty_one_is_read() {
     for setup in every_kind() {
         fs::write(setup.dir.join("a.zip"), content(600_000)).unwrap();
         fs::write(setup.dir.join("empty.zip"), b"").unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         let (kept, empty) = (
             store.open("a.zip").await.unwrap(),
             store.open("empty.zip").await.unwrap(),
@@ -299,7 +254,7 @@ async fn what_is_added_while_reading_is_not_read_and_what_is_cut_off_is_an_error
     for setup in every_kind() {
         let path = setup.dir.join("a.zip");
         fs::write(&path, content(1000)).unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
 
         let opened = store.open("a.zip").await.unwrap();
         fs::OpenOptions::new()
@@ -341,7 +296,7 @@ async fn only_a_regular_file_of_the_directory_can_be_opened() {
         fs::create_dir(setup.dir.join("folder")).unwrap();
         fs::write(setup.dir.join("folder/b.zip"), b"two").unwrap();
         fifo(&setup.dir.join("fifo"));
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         for name in [
             "missing.zip",
             "link.zip",
@@ -375,7 +330,7 @@ async fn what_a_name_stands_for_is_told_as_it_is_now() {
     for setup in every_kind() {
         let path = setup.dir.join("a.zip");
         fs::write(&path, b"one").unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         let opened = store.open("a.zip").await.unwrap();
         assert_eq!(store.stated("a.zip").await.unwrap(), opened.stated());
 
@@ -392,7 +347,7 @@ async fn a_file_is_read_whole_in_blocks_of_any_length() {
     for setup in every_kind() {
         let written = content(3_000_001);
         fs::write(setup.dir.join("a.zip"), &written).unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         for most in [1000, 300_000, usize::MAX] {
             let mut file = store.open("a.zip").await.unwrap().file;
             // What comes behind a read that took a part of what is at hand.
@@ -416,7 +371,7 @@ async fn a_file_is_read_whole_in_blocks_of_any_length() {
 async fn many_files_can_be_opened_one_after_the_other() {
     for setup in every_kind() {
         fs::write(setup.dir.join("a.zip"), content(100_000)).unwrap();
-        let mut store = open(&setup.store).await.unwrap();
+        let mut store = setup.open().await.unwrap();
         for _ in 0..300 {
             let mut opened = store.open("a.zip").await.unwrap();
             let mut part = [0; 10];
@@ -434,7 +389,7 @@ async fn a_missing_directory_is_named_with_a_hint_and_not_tried_again() {
             StoreKind::Local(local) => local.path = path,
             StoreKind::Sftp(sftp) => sftp.path = path.display().to_string(),
         }
-        let error = match open(&setup.store).await {
+        let error = match setup.open().await {
             Ok(mut store) => store.list().await.unwrap_err(),
             Err(error) => error,
         };
@@ -450,7 +405,7 @@ async fn a_hundred_thousand_entries_are_listed() {
     for n in 0..100_000 {
         fs::File::create(setup.dir.join(format!("{n:06}.zip"))).unwrap();
     }
-    let listing = open(&setup.store).await.unwrap().list().await.unwrap();
+    let listing = setup.open().await.unwrap().list().await.unwrap();
     assert_eq!(listing.archives.len(), 100_000);
     assert_eq!(names(&listing)[99_999], "099999.zip");
 }

@@ -239,7 +239,9 @@ impl SftpStore {
     async fn open_regular(&self, name: &str) -> Result<Opened, StoreError> {
         let handle = self.open_handle(name).await?;
         let sftp = &self.connection.sftp;
+        let asked = Instant::now();
         let found = self.ask(sftp.fstat(handle.as_str())).await;
+        let round_trip = asked.elapsed();
         let opened = found
             .map_err(|error| self.failed(error))
             .and_then(|found| regular(&found.attrs));
@@ -252,7 +254,13 @@ impl SftpStore {
         };
         let longest_read = self.ask(self.connection.longest_read.clone().map(Ok)).await;
         let longest_read = longest_read.map_err(|error| self.failed(error))?;
-        let inner = ReadAhead::new(Arc::clone(&self.connection), handle, bytes, longest_read);
+        let inner = ReadAhead::new(
+            Arc::clone(&self.connection),
+            handle,
+            bytes,
+            longest_read,
+            round_trip,
+        );
         let arrived = Arc::clone(&self.connection.arrived);
         let file = Box::new(Exact::new(inner, bytes, self.patience, arrived));
         Ok(Opened {

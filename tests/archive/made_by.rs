@@ -184,3 +184,25 @@ fn perl_streaming_with_and_without_zip64() {
         assert_taken(&["perl", "-e", &script], None);
     }
 }
+
+/// Written once, by the programs beside them.
+#[test]
+fn go_and_java() {
+    let foreign = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archive/foreign");
+    let mut names: Vec<_> = fs::read_dir(&foreign)
+        .expect("the archives")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|is| is == "zip"))
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 7, "{names:?}");
+    for name in names {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        fs::copy(&name, folder.path().join("a.zip")).expect("an archive");
+
+        let bytes = inside(folder.path()).and_then(unpack);
+
+        let bytes = bytes.unwrap_or_else(|problem| panic!("{}: {problem}", name.display()));
+        assert!(bytes == dump(2000), "{}: other bytes", name.display());
+    }
+}

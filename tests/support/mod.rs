@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod packers;
+pub mod paramiko_sftp;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod program;

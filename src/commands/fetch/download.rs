@@ -24,7 +24,7 @@ use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 const BLOCK: usize = 256 << 10;
 
 /// Buffers that come back: as many as can be under way to those who keep and unpack.
-const MOST_LENT: usize = 20;
+const MOST_LENT: usize = 12;
 
 /// Bytes a second that an attempt must have brought, or it counts against `attempts` like one that brought none: a server that
 /// dribbles is not asked for ever.

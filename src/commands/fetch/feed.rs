@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::archive::Found;
 
 /// Blocks under way at most; with those of the download itself this bounds what is held in memory.
-const BLOCKS: usize = 8;
+const BLOCKS: usize = 4;
 
 /// A block of the archive, shared by everybody who takes it.
 pub type Block = Arc<Piece>;

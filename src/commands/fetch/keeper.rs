@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -28,10 +28,13 @@ use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 /// Bytes after which the system is asked to begin with writing them to the disk.
 const WRITTEN_AT_ONCE: u64 = 8 << 20;
-/// Bytes after which it is noted how much is proven: what a run that is killed loses at most, beside what it is syncing.
+/// Bytes after which it is noted how much is proven: what a run that is killed loses at most, beside what it is syncing and what came
+/// since the last note where it comes faster than that.
 const NOTED_AT_ONCE: u64 = 32 << 20;
+/// Between two notes: each waits for the disk, which a fast link has other work for.
+const BETWEEN_NOTES: Duration = Duration::from_secs(2);
 /// Blocks that wait to be written at most.
-const BLOCKS: usize = 8;
+const BLOCKS: usize = 4;
 /// How long a run that is stopped waits for the last blocks to be written. A note that comes later is written by nobody.
 const LAST_BLOCKS: Duration = Duration::from_secs(3);
 
@@ -177,6 +180,7 @@ struct Writing {
     bytes: u64,
     /// Up to here it is noted what came, or will be in a moment.
     noted: u64,
+    noted_at: Option<Instant>,
     noting: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -202,6 +206,7 @@ impl Writing {
             hash,
             bytes,
             noted: bytes,
+            noted_at: None,
             noting: None,
         })
     }
@@ -241,10 +246,14 @@ impl Writing {
 
     /// Beside the writing, and not before the last time is over: the link doesn't wait for the disk.
     fn begin_noting(&mut self) -> Outcome<()> {
-        if self.noting.as_ref().is_some_and(|work| !work.is_finished()) {
+        let lately = |at: Instant| at.elapsed() < BETWEEN_NOTES;
+        if self.noted_at.is_some_and(lately)
+            || self.noting.as_ref().is_some_and(|work| !work.is_finished())
+        {
             return Ok(());
         }
         self.settle()?;
+        self.noted_at = Some(Instant::now());
         let file = self.file.try_clone().judge(Verdict::Local, self.what())?;
         let (part, origin) = (self.part.clone(), self.origin.clone());
         let (bytes, sha256) = (self.bytes, hex(&self.hash.clone().finalize()));

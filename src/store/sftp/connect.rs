@@ -32,7 +32,7 @@ const WINDOW: u32 = 64 * 1024 * 1024;
 const PACKET: u32 = 65_535;
 
 /// Packets that wait between the connection's task and SFTP's.
-const PACKETS_HANDED_OVER: usize = 64;
+const PACKETS_HANDED_OVER: usize = 16;
 
 /// Read from the socket at once: a packet's length and its content are read apart, and each read is a system call.
 const SOCKET_BUFFER: usize = 256 * 1024;

@@ -8,6 +8,7 @@ use std::io::{self, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use futures::future::{MaybeDone, maybe_done};
 use russh_sftp::client::error::Error as SftpError;
@@ -20,6 +21,12 @@ use crate::store::{Ahead, Kind, StoreError};
 /// Bytes under way at most, which is what is held in memory when nobody takes them: with a round trip of 40 ms enough for
 /// 600 MB/s, and half of the window, so that the window never ends before the requests do.
 pub(super) const MOST_BYTES: u64 = 24 * 1024 * 1024;
+
+/// Bytes under way at least, however near the server is.
+const LEAST_BYTES: u64 = 2 * 1024 * 1024;
+
+/// What is under way on a round trip at this rate is enough for any link: more only lies in memory where the disk is slower.
+const BYTES_A_SECOND: u128 = 1_000_000_000;
 
 /// Requests under way at most: where each is small, a server's queue is the bound. OpenSSH's own client has 64.
 const MOST_REQUESTS: usize = 160;
@@ -57,12 +64,23 @@ pub struct ReadAhead {
     /// Bytes that may be under way. Grows while reading goes straight on, so that a look at the end of a ZIP doesn't fetch
     /// all that [`MOST_BYTES`] allows.
     budget: u64,
+    /// What of [`MOST_BYTES`] the way to the server is worth.
+    most: u64,
+    /// When a request was sent while no other was under way.
+    alone_since: Option<Instant>,
     /// Up to here everything is wanted and nothing beyond: the budget needs no growing.
     promised: u64,
 }
 
 impl ReadAhead {
-    pub fn new(connection: Arc<Connection>, handle: String, bytes: u64, at_once: u32) -> Self {
+    /// `round_trip`: what an earlier request took.
+    pub fn new(
+        connection: Arc<Connection>,
+        handle: String,
+        bytes: u64,
+        at_once: u32,
+        round_trip: Duration,
+    ) -> Self {
         Self {
             connection,
             handle,
@@ -76,11 +94,14 @@ impl ReadAhead {
             at_once,
             cut_at: None,
             budget: 0,
+            most: most_bytes(round_trip),
+            alone_since: None,
             promised: 0,
         }
     }
 
     fn start_again_at(&mut self, position: u64) {
+        self.alone_since = None;
         self.under_way.clear();
         self.under_way_bytes = 0;
         self.buffer = Vec::new();
@@ -94,7 +115,7 @@ impl ReadAhead {
     /// Sends requests until enough are under way; one always is. Nothing beyond the end is asked for.
     fn ask(&mut self, cx: &mut Context<'_>) {
         let (end, budget) = if self.position < self.promised {
-            (self.promised.min(self.bytes), MOST_BYTES)
+            (self.promised.min(self.bytes), self.most)
         } else {
             (self.bytes, self.budget)
         };
@@ -104,6 +125,9 @@ impl ReadAhead {
             let more = self.under_way_bytes + u64::from(length);
             if more > budget && !self.under_way.is_empty() {
                 break;
+            }
+            if self.under_way.is_empty() {
+                self.alone_since = Some(Instant::now());
             }
             let request = self.request(self.next, length, cx);
             self.under_way.push_back(request);
@@ -141,6 +165,9 @@ impl ReadAhead {
             return Poll::Ready(Ok(()));
         };
         self.under_way_bytes -= u64::from(oldest.length);
+        if let Some(since) = self.alone_since.take() {
+            self.most = self.most.min(most_bytes(since.elapsed()));
+        }
         let data = match reply {
             Some(Ok(data)) => data,
             Some(Err(SftpError::Status(status))) if status.status_code == StatusCode::Eof => {
@@ -174,7 +201,7 @@ impl ReadAhead {
         self.buffer = data;
         self.taken = 0;
         let grown = self.budget.max(u64::from(self.at_once)) * 2;
-        self.budget = grown.min(MOST_BYTES);
+        self.budget = grown.min(self.most);
         Ok(())
     }
 
@@ -218,6 +245,14 @@ impl ReadAhead {
             self.under_way.append(&mut split);
         }
     }
+}
+
+/// What may be under way where a request takes so long.
+fn most_bytes(round_trip: Duration) -> u64 {
+    let bytes = round_trip.as_micros() * BYTES_A_SECOND / 1_000_000;
+    u64::try_from(bytes)
+        .unwrap_or(u64::MAX)
+        .clamp(LEAST_BYTES, MOST_BYTES)
 }
 
 impl Ahead for ReadAhead {
@@ -287,5 +322,19 @@ impl AsyncSeek for ReadAhead {
 impl Drop for ReadAhead {
     fn drop(&mut self) {
         super::close_later(&self.connection, std::mem::take(&mut self.handle));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_server_needs_little_under_way_and_a_far_one_all() {
+        let most = |millis| most_bytes(Duration::from_millis(millis));
+        assert_eq!(most(0), LEAST_BYTES);
+        assert_eq!(most(10), 10_000_000);
+        assert_eq!(most(40), MOST_BYTES);
+        assert_eq!(most_bytes(Duration::MAX), MOST_BYTES);
     }
 }
