@@ -35,6 +35,7 @@ fuzz:
 	@tests/fuzz/run
 
 faults: packages
+	$(CARGO) test --locked --test backupctl -- run::wide --ignored
 	FAULTS='$(FAULTS)' $(CARGO) test --locked --test backupctl matrix::every_fault -- --ignored --nocapture
 
 lint:

@@ -3,6 +3,7 @@
 mod along;
 mod checks;
 mod choosing;
+mod clock;
 mod create;
 mod damaged;
 mod directory;
@@ -27,6 +28,7 @@ mod streams;
 mod swap_time;
 mod telling;
 mod waiting;
+mod wide;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -41,6 +41,15 @@ impl SmallDisk {
         None
     }
 
+    /// `ro` or `rw`.
+    pub fn remount(&self, how: &str) {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{how}")])
+            .arg(&self.0)
+            .status();
+        assert!(status.expect("mount").success());
+    }
+
     /// Leaves so many bytes free; called again it takes what has become free.
     pub fn fill_but(&self, bytes: u64) -> PathBuf {
         let path = self.0.join("filler");
@@ -330,6 +339,31 @@ fn a_disk_that_is_full_from_the_start_is_told_by_mail() {
     );
     fs::remove_file(filler).expect("room again");
     world.recovers(&archive(server(), "new", Slow::default()));
+}
+
+#[test]
+fn a_file_system_that_was_mounted_read_only_is_told_by_mail_and_nothing_is_touched() {
+    let smtp = Smtp::start(smtp::Options::default());
+    let world = World::with("", |setup, store| {
+        setup.local(store).mail(&smtp, &["ops@example.org"])
+    });
+    let Some(disk) = SmallDisk::mounted(&world.setup.path("state"), 80 * MIB) else {
+        return;
+    };
+    let good = archive(server(), "new", Slow::default());
+    world.offer(&good);
+    disk.remount("ro");
+    let report = world.setup.run(&["run", "--json"]).expect(9).json();
+    assert_eq!(report["verdict"], "local", "{report:#}");
+    assert!(
+        report["message"].to_string().contains("Read-only"),
+        "{report:#}"
+    );
+    assert_eq!(world.live_hash(), world.old);
+    assert!(world.scratch_databases().is_empty());
+    assert!(smtp.wait_for(1)[0].data.contains("[backupctl] erp: local"));
+    disk.remount("rw");
+    world.recovers(&good);
 }
 
 #[test]
