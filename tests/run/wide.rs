@@ -41,5 +41,8 @@ fn ten_thousand_tables_and_one_of_1600_columns_are_restored_wholly() {
     let hash = server.value(&source, HASH);
     assert!(hash.ends_with(" 10000"), "{hash}");
     assert_eq!(server.value(&live, HASH), hash);
-    assert!(report["steps"].to_string().contains("10000 tables"), "{report:#}");
+    assert!(
+        report["steps"].to_string().contains("10000 tables"),
+        "{report:#}"
+    );
 }
