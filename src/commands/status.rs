@@ -314,8 +314,19 @@ fn of_last_run(verdict: Option<Verdict>, is_dated: bool) -> Option<(Verdict, Str
 
 /// The state for people, within 80 columns where the names allow it.
 pub fn text(state: &State) -> String {
-    let is_well = state.problems.is_empty();
-    let word = if is_well { "ok" } else { state.verdict.word() };
+    let lines = rows(state);
+    let lines = lines
+        .iter()
+        .map(|(name, text)| format!("  {name:<13} {text}"));
+    let head = format!("{}: {}", state.job, state.word());
+    std::iter::once(head)
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What is known, line by line, escaped.
+pub(super) fn rows(state: &State) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = Vec::new();
     match &state.last_success {
         Some(success) => rows.extend(success.rows()),
@@ -327,14 +338,7 @@ pub fn text(state: &State) -> String {
     }
     rows.extend(state.running.as_ref().map(Running::row));
     rows.extend(state.problems.iter().map(|text| ("problem", text.clone())));
-    let lines = rows
-        .iter()
-        .map(|(name, text)| format!("  {name:<13} {text}"));
-    let head = format!("{}: {word}", state.job);
-    std::iter::once(head)
-        .chain(lines)
-        .collect::<Vec<_>>()
-        .join("\n")
+    rows
 }
 
 impl Success {
@@ -387,6 +391,19 @@ fn time(seconds: f64) -> String {
 }
 
 impl State {
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// `ok`, or what is wrong.
+    pub(super) fn word(&self) -> &'static str {
+        if self.problems.is_empty() {
+            "ok"
+        } else {
+            self.verdict.word()
+        }
+    }
+
     /// Where it is red: what an error says.
     pub fn failure(&self) -> Option<Failed> {
         let failed = Failed::new(self.verdict, self.message.clone()?);
