@@ -314,19 +314,6 @@ fn of_last_run(verdict: Option<Verdict>, is_dated: bool) -> Option<(Verdict, Str
 
 /// The state for people, within 80 columns where the names allow it.
 pub fn text(state: &State) -> String {
-    let lines = rows(state);
-    let lines = lines
-        .iter()
-        .map(|(name, text)| format!("  {name:<13} {text}"));
-    let head = format!("{}: {}", state.job, state.word());
-    std::iter::once(head)
-        .chain(lines)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// What is known, line by line, escaped.
-pub(super) fn rows(state: &State) -> Vec<(&'static str, String)> {
     let mut rows: Vec<(&str, String)> = Vec::new();
     match &state.last_success {
         Some(success) => rows.extend(success.rows()),
@@ -338,7 +325,14 @@ pub(super) fn rows(state: &State) -> Vec<(&'static str, String)> {
     }
     rows.extend(state.running.as_ref().map(Running::row));
     rows.extend(state.problems.iter().map(|text| ("problem", text.clone())));
-    rows
+    let lines = rows
+        .iter()
+        .map(|(name, text)| format!("  {name:<13} {text}"));
+    let head = format!("{}: {}", state.job, state.word());
+    std::iter::once(head)
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Success {
@@ -402,6 +396,28 @@ impl State {
         } else {
             self.verdict.word()
         }
+    }
+
+    /// The same in a line: what is wrong first, else how old what is live is.
+    pub(super) fn brief(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let problems = self.problems.iter();
+        let mut parts: Vec<_> = problems.map(|text| ("problem", said(text))).collect();
+        if let Some(success) = &self.last_success {
+            let rpo = self
+                .targets
+                .rpo
+                .map(|limit| format!(", rpo {}", time(limit)));
+            let age = success.data_age_seconds.map(time);
+            let age = age.map(|age| format!("{age} old{}", rpo.unwrap_or_default()));
+            parts.extend(age.map(|age| ("live data", age)));
+            parts.push(("last success", format!("{} ago", time(success.age_seconds))));
+        }
+        if let Some(last) = &self.last_run {
+            let ago = time(age(last.started, now));
+            parts.push(("last run", format!("{}, {ago} ago", last.verdict)));
+        }
+        parts.extend(self.running.as_ref().map(Running::row));
+        parts
     }
 
     /// Where it is red: what an error says.

@@ -259,3 +259,6 @@ pub fn prune(state_dir: &Path, records: &[&Record]) -> Outcome<()> {
     };
     pruned().judge(Verdict::Local, "remove old reports")
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod entries;
 mod markup;
 mod plot;
 mod plots;
+mod unit;
 
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +16,6 @@ use self::markup::Html;
 use self::plot::Span;
 use super::text::{counts, proof};
 use super::{Asked, History, Tone};
-use crate::commands::status;
 use crate::escape::said;
 use crate::report::Audit;
 
@@ -34,7 +34,7 @@ pub(super) fn page(asked: &Asked, histories: &[History]) -> String {
         .raw("</p></header>");
     html.raw("<section class=now aria-label='how things are'>");
     for history in histories {
-        now(&mut html, history);
+        now(&mut html, history, asked.now);
     }
     chain(&mut html, &asked.audit);
     html.raw("</section>").raw(calendar::SYMBOLS);
@@ -80,20 +80,19 @@ fn badge(html: &mut Html, tone: Tone, word: &str) {
 }
 
 /// How a job is now, in a line.
-fn now(html: &mut Html, history: &History) {
+fn now(html: &mut Html, history: &History, now: Timestamp) {
     let state = &history.state;
     html.raw("<div class=job>");
     badge(html, Tone::of(state.verdict()), state.word());
     html.raw("<strong>")
         .text(&history.restore.name)
         .raw("</strong><span>");
-    for (index, (name, value)) in status::rows(state).into_iter().enumerate() {
-        html.raw(if index == 0 {
-            "<span><i>"
-        } else {
-            " <span><i>"
-        });
-        html.text(name).raw("</i> ").text(&value).raw("</span>");
+    for (name, value) in state.brief(now) {
+        html.raw("<span><i>")
+            .text(name)
+            .raw("</i> ")
+            .text(&value)
+            .raw("</span> ");
     }
     html.raw("</span></div>");
 }

@@ -1,10 +1,11 @@
 //! The history as text, within 80 columns: a table for each job, newest first, and what proves it.
 
+use std::time::Duration;
+
 use super::{Asked, Entry, History, Tone};
 use crate::config::{format_bytes, format_duration};
 use crate::escape::{escaped, said};
 use crate::report::Audit;
-use std::time::Duration;
 
 const COLUMNS: usize = 80;
 
@@ -115,20 +116,20 @@ pub(super) fn proof(audit: &Audit) -> String {
         1 => "1 report".to_owned(),
         count => format!("{count} reports"),
     };
-    let mut text = match (audit.problems.len(), audit.begun) {
-        (0, None) => "chain: none yet; the next run begins it".to_owned(),
+    let text = match (audit.problems.len(), audit.begun) {
+        (0, None) => return "chain: none yet; the next run begins it".to_owned(),
         (0, Some(begun)) => format!("chain: intact, {reports} since {}", since(begun)),
         (1, _) => "chain: NOT INTACT, 1 problem".to_owned(),
         (count, _) => format!("chain: NOT INTACT, {count} problems"),
     };
-    for (count, what) in [
+    let more = [
         (audit.unchained.len(), "not in it yet"),
         (audit.late.len(), "added by a later run"),
         (audit.pruned, "removed by age"),
-    ] {
-        if count > 0 && audit.begun.is_some() {
-            text += &format!(", {count} {what}");
-        }
-    }
-    text
+    ];
+    let more = more.into_iter().filter(|(count, _)| *count > 0);
+    let more = more.map(|(count, what)| format!("{count} {what}"));
+    { std::iter::once(text).chain(more) }
+        .collect::<Vec<_>>()
+        .join(", ")
 }

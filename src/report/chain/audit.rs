@@ -152,10 +152,14 @@ pub fn audit(state_dir: &Path, known: Option<&str>) -> Outcome<(Vec<OnDisk>, Aud
 fn on_disk(state_dir: &Path, id: &RunId) -> Result<OnDisk, String> {
     let text = fs::read(history::file(state_dir, id.as_str())).map_err(|e| e.to_string())?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    let record = Record::deserialize(&value).map_err(|e| e.to_string())?;
+    if record.run != id.as_str() {
+        return Err(format!("it is that of run {}", record.run));
+    }
     Ok(OnDisk {
-        run: id.to_string(),
+        run: record.run.clone(),
         sha256: hex_of(&text),
-        record: Record::deserialize(&value).map_err(|e| e.to_string())?,
+        record,
         value,
     })
 }

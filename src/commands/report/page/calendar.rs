@@ -12,6 +12,8 @@ use crate::commands::report::{Entry, History, Tone};
 
 /// From one square to the next.
 const PITCH: f64 = 14.0;
+/// How much larger they are shown where there is room: a year has the width of the page.
+const SCALE: f64 = 1.27;
 /// Where the squares begin, below the months.
 const TOP: f64 = 14.0;
 /// Weeks of one block; two of them are a year side by side, and below each other on a phone.
@@ -83,11 +85,7 @@ fn draw(html: &mut Html, weeks: &[Date], (days, first, last): (&BTreeMap<Date, D
         .number(wide)
         .raw(" ")
         .number(high);
-    html.raw("' width=")
-        .number(wide)
-        .raw(" height=")
-        .number(high)
-        .raw(">");
+    html.raw("' width=").number(wide * SCALE).raw(">");
     let mut x = 0.0;
     let mut last_label = -3.0 * PITCH;
     for monday in weeks {

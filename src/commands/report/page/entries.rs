@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::markup::Html;
+use super::unit::grouped;
 use super::{badge, minute};
 use crate::commands::report::text::took;
 use crate::commands::report::{Entry, History, Tone};
@@ -14,6 +15,8 @@ use crate::verdict::Verdict;
 
 /// Runs with all their details, the newest; the page must not grow for ever.
 const DETAILED: usize = 600;
+/// Drills that are seen at once.
+const DRILLS: usize = 5;
 /// Of each kind of detail, the first ones.
 const SHOWN: usize = 12;
 /// Tables whose rows are told, those that changed most.
@@ -40,10 +43,10 @@ pub(super) fn runs(history: &History) -> Html {
             "<details class=mo>"
         });
         is_first = false;
-        html.raw("<summary>")
+        html.raw("<summary><b>")
             .text(&month.first().map(of_month).unwrap_or_default());
-        html.raw(" <span>")
-            .text(&summed(month))
+        html.raw("</b> <span>")
+            .text(&summed(month, "run"))
             .raw("</span></summary>");
         for run in month {
             entry(&mut html, run);
@@ -62,28 +65,42 @@ pub(super) fn runs(history: &History) -> Html {
 }
 
 /// `21 runs, 1 failed`.
-fn summed(runs: &[&Entry]) -> String {
+fn summed(runs: &[&Entry], noun: &str) -> String {
     let count = |tone: Tone| runs.iter().filter(|run| run.tone() == tone).count();
-    let mut text = match runs.len() {
-        1 => "1 run".to_owned(),
-        count => format!("{count} runs"),
+    let all = match runs.len() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
     };
-    for (tone, word) in [(Tone::Duty, "attention"), (Tone::Bad, "failed")] {
-        if count(tone) > 0 {
-            text += &format!(", {} {word}", count(tone));
-        }
-    }
-    text
+    let others = [(Tone::Duty, "attention"), (Tone::Bad, "failed")].into_iter();
+    let others = others.filter(|(tone, _)| count(*tone) > 0);
+    let others = others.map(|(tone, word)| format!("{} {word}", count(tone)));
+    { std::iter::once(all).chain(others) }
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 pub(super) fn drills(history: &History) -> Html {
-    let drills = { history.runs.iter() }.filter(|run| run.record.command == "drill");
+    let drills: Vec<&Entry> = { history.runs.iter() }
+        .filter(|run| run.record.command == "drill")
+        .take(DETAILED)
+        .collect();
     let mut html = Html::default();
-    for run in drills.take(DETAILED) {
-        if html.is_empty() {
-            html.raw("<h3>Drills</h3><p class=n>Restores into a throw-away database: the evidence that the archives restore.</p>");
-        }
+    if drills.is_empty() {
+        return html;
+    }
+    html.raw("<h3>Drills</h3><p class=n>Restores into a throw-away database: the evidence that the archives restore.</p>");
+    let (newest, earlier) = drills.split_at(drills.len().min(DRILLS));
+    for run in newest {
         entry(&mut html, run);
+    }
+    if !earlier.is_empty() {
+        html.raw("<details class=mo><summary><b>Earlier</b> <span>")
+            .text(&summed(earlier, "drill"))
+            .raw("</span></summary>");
+        for run in earlier {
+            entry(&mut html, run);
+        }
+        html.raw("</details>");
     }
     html
 }
@@ -94,7 +111,9 @@ fn entry(html: &mut Html, run: &Entry) {
         .text(&minute(record.started))
         .raw("</time>");
     badge(html, run.tone(), run.word());
-    html.raw("<span>")
+    // What is usual needs no room on a phone.
+    let is_usual = matches!(record.command.as_str(), "run" | "drill");
+    html.raw(if is_usual { "<span class=c>" } else { "<span>" })
         .text(&said(&record.command))
         .raw("</span><span class=r>");
     html.text(&took(record.seconds))
@@ -104,9 +123,9 @@ fn entry(html: &mut Html, run: &Entry) {
             .raw("</span><span class=f>")
             .text(&said(&archive.name));
     }
-    html.raw("</span></summary><div id=")
+    html.raw("</span></summary><div id='")
         .text(&record.run)
-        .raw(">");
+        .raw("'>");
     if let Some(message) = &record.message {
         html.raw("<p>").text(&said(message));
     }
@@ -172,7 +191,8 @@ fn facts(html: &mut Html, record: &Record) {
         database_facts(html, database);
     }
     if let Some(totals) = record.compared.table_totals {
-        let text = format!("{} in {} tables", totals.rows, totals.tables);
+        let rows = grouped(u64::try_from(totals.rows).unwrap_or(0));
+        let text = format!("{rows} in {} tables", totals.tables);
         fact(html, "rows", &text);
     }
     let changed = record
@@ -191,7 +211,8 @@ fn facts(html: &mut Html, record: &Record) {
         );
     }
     let by = format!(
-        "{} on {}, backupctl {}",
+        "{} of {} on {}, backupctl {}",
+        said(&record.command),
         record.run,
         said(&record.host),
         said(&record.version)
@@ -206,7 +227,10 @@ fn facts(html: &mut Html, record: &Record) {
 
 fn changed_rows(table: &TableRows) -> String {
     let name = said(&format!("{}.{}", table.schema, table.name));
-    let count = |rows: Option<i64>| rows.map_or("?".to_owned(), |rows| rows.to_string());
+    let count = |rows: Option<i64>| {
+        let rows = rows.and_then(|rows| u64::try_from(rows).ok());
+        rows.map_or("?".to_owned(), grouped)
+    };
     match table.presence {
         Presence::New => format!("{name} new"),
         Presence::Live => format!("{name} gone"),
@@ -286,7 +310,7 @@ fn judged(html: &mut Html, record: &Record) {
 
 /// What a report of a drill has found, whatever it is called: names as they are, values as their names' endings tell.
 fn unknown(html: &mut Html, name: &str, value: Option<&Value>, depth: usize) {
-    let words = name.replace(['_', '.'], " ");
+    let words = label(name, value);
     match value {
         None | Some(Value::Null) => {}
         Some(Value::Object(fields)) if depth < DEPTH => {
@@ -317,6 +341,14 @@ fn unknown(html: &mut Html, name: &str, value: Option<&Value>, depth: usize) {
     }
 }
 
+/// `restore_seconds` is a time, and says so by its unit.
+fn label(name: &str, value: Option<&Value>) -> String {
+    let is_number = value.is_some_and(Value::is_number);
+    let units = ["_seconds", "_bytes"].into_iter().filter(|_| is_number);
+    let unit = units.into_iter().find_map(|unit| name.strip_suffix(unit));
+    unit.unwrap_or(name).replace(['_', '.'], " ")
+}
+
 fn plain(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => said(text),
@@ -324,6 +356,7 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Number(number) if name.ends_with("bytes") => number
             .as_u64()
             .map_or_else(|| number.to_string(), format_bytes),
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         // Of a table or a check: its values, in their order.

@@ -1,11 +1,9 @@
 //! One plot: an SVG that is stretched to whatever width there is, with its words beside it in HTML, so that they keep their size.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::markup::Html;
-use crate::config::{format_bytes, format_duration};
+use super::unit::Unit;
 
 /// The plane of an SVG.
 const WIDTH: f64 = 1000.0;
@@ -14,16 +12,10 @@ const HEIGHT: f64 = 100.0;
 const MARGIN: f64 = 12.0;
 /// More points than this are a line without dots.
 const DOTTED: usize = 45;
+/// More columns than this stand without gaps.
+const GAPLESS: usize = 90;
 /// A limit further above the values than this would press them flat.
 const HEADROOM: f64 = 4.0;
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    Seconds,
-    Bytes,
-    Count,
-}
 
 /// The time that all plots of a job show.
 #[derive(Debug, Clone, Copy)]
@@ -62,111 +54,6 @@ pub(super) struct Plot {
     pub(super) limit: Option<Limit>,
     /// The names of what values are made of, from below; none: a line.
     pub(super) layers: Vec<&'static str>,
-}
-
-impl Unit {
-    pub(super) fn text(self, value: f64) -> String {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "values are positive, and shown rounded"
-        )]
-        let whole = value.max(0.0).round() as u64;
-        match self {
-            Self::Seconds => {
-                format_duration(Duration::try_from_secs_f64(value.max(0.0)).unwrap_or_default())
-            }
-            Self::Bytes => format_bytes(whole),
-            Self::Count => grouped(whole),
-        }
-    }
-
-    /// What stands at the axis: the same without a needless decimal.
-    fn label(self, value: f64) -> String {
-        match self {
-            Self::Seconds if value == 0.0 => "0".to_owned(),
-            Self::Seconds => self.text(value).replace(".0 s", " s"),
-            Self::Bytes if value == 0.0 => "0".to_owned(),
-            Self::Bytes => self.text(value).replace(".0 ", " "),
-            Self::Count => short(value),
-        }
-    }
-
-    /// The smallest round number that is not less.
-    fn ceiling(self, value: f64) -> f64 {
-        const SECONDS: [f64; 29] = [
-            0.2,
-            1.0,
-            2.0,
-            4.0,
-            6.0,
-            10.0,
-            20.0,
-            30.0,
-            60.0,
-            120.0,
-            240.0,
-            360.0,
-            600.0,
-            1200.0,
-            1800.0,
-            3600.0,
-            7200.0,
-            14400.0,
-            21600.0,
-            28800.0,
-            43200.0,
-            86400.0,
-            129_600.0,
-            172_800.0,
-            345_600.0,
-            604_800.0,
-            1_209_600.0,
-            2_592_000.0,
-            5_184_000.0,
-        ];
-        let steps: &[f64] = match self {
-            Self::Seconds => {
-                let round = SECONDS.into_iter().find(|round| *round >= value);
-                return round.unwrap_or_else(|| (value / 2_592_000.0).ceil() * 2_592_000.0);
-            }
-            Self::Bytes => &[
-                1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0,
-                256.0, 384.0, 512.0, 768.0,
-            ],
-            Self::Count => &[
-                2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 200.0, 300.0, 400.0,
-                600.0, 800.0,
-            ],
-        };
-        let base: f64 = if self == Self::Bytes { 1024.0 } else { 1000.0 };
-        let powers = (0..7).map(|power| base.powi(power));
-        powers
-            .flat_map(|power| steps.iter().map(move |step| step * power))
-            .find(|round| *round >= value)
-            .unwrap_or(value)
-    }
-}
-
-/// `12 345 678`.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            out.push('\u{2009}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1.5 M`.
-fn short(value: f64) -> String {
-    let units = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
-    let unit = units.into_iter().find(|(size, _)| value >= *size);
-    let (size, word) = unit.unwrap_or((1.0, ""));
-    format!("{}{word}", value / size)
 }
 
 impl Span {
@@ -289,35 +176,28 @@ impl Plot {
                 .number(y(point.value, top));
         }
         html.raw("'/>");
-        let marks: [(&'static str, &dyn Fn(&Point) -> bool); 3] = [
-            ("<path class=d d='", &|point| is_dotted && !point.is_drill),
-            ("<path class=q d='", &|point| point.is_drill),
-            ("<path class=x d='", &|point| self.is_missed(point)),
-        ];
-        for (start, is_marked) in marks {
-            let mut marked = self
-                .points
-                .iter()
-                .filter(|point| is_marked(point))
-                .peekable();
-            if marked.peek().is_none() {
-                continue;
+        for point in &self.points {
+            let at = (span.x(point.at), y(point.value, top));
+            if point.is_drill {
+                dot(html, "<path class=q d='M", at);
+            } else if is_dotted {
+                dot(html, "<path class=d d='M", at);
             }
-            html.raw(start);
-            for point in marked {
-                html.raw("M")
-                    .number(span.x(point.at))
-                    .raw(" ")
-                    .number(y(point.value, top))
-                    .raw("h0");
+            if self.is_missed(point) {
+                dot(html, "<path class=x d='M", at);
             }
-            html.raw("'/>");
         }
     }
 
     /// A column for each run, a path for each layer.
     fn bars(&self, html: &mut Html, span: Span, top: f64) {
-        let wide = (self.pitch() * 0.72).min(26.0);
+        // Gaps of less than a pixel would only flicker.
+        let share = if self.points.len() > GAPLESS {
+            1.04
+        } else {
+            0.72
+        };
+        let wide = (self.pitch() * share).min(26.0);
         let floor_of = |point: &Point, layer: usize| -> f64 {
             let below = point.layers.iter().filter(|(number, _)| *number < layer);
             below.map(|(_, value)| value).sum()
@@ -372,6 +252,11 @@ impl Plot {
     }
 }
 
+/// As long as it is not: its stroke's ends make it round, or square, however the plane is stretched.
+fn dot(html: &mut Html, start: &'static str, (x, y): (f64, f64)) {
+    html.raw(start).number(x).raw(" ").number(y).raw("h0'/>");
+}
+
 fn y(value: f64, top: f64) -> f64 {
     HEIGHT - (value / top).clamp(0.0, 1.0) * HEIGHT
 }
@@ -385,32 +270,4 @@ fn dates(html: &mut Html, span: Span) {
             .raw("</span>");
     }
     html.raw("</div>");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_axis_ends_at_a_round_number() {
-        let table = [
-            (Unit::Seconds, 3_000.0, "1 h"),
-            (Unit::Seconds, 0.1, "0.2 s"),
-            (Unit::Bytes, 3.4e9, "4 GiB"),
-            (Unit::Bytes, 0.0, "1 byte"),
-            (Unit::Count, 1_300_000.0, "2 M"),
-            (Unit::Count, 3.0, "4"),
-        ];
-        for (unit, value, label) in table {
-            let round = unit.ceiling(value);
-            assert!(round >= value);
-            assert_eq!(unit.label(round), label);
-        }
-    }
-
-    #[test]
-    fn long_numbers_are_grouped() {
-        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
-        assert_eq!(grouped(12), "12");
-    }
 }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::markup::Html;
-use super::plot::{Limit, Plot, Point, Span, Unit};
+use super::plot::{Limit, Plot, Point, Span};
+use super::unit::Unit;
 use crate::commands::report::{Entry, History};
 use crate::report::{Record, Step};
 use crate::verdict::Verdict;
