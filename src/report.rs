@@ -16,7 +16,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::chain::{Audit, OnDisk, Problem, audit, catch_up, ended, prune, rewrite};
+pub use self::chain::{Audit, OnDisk, Problem, audit, catch_up, prune, rewrite};
 pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
 pub use self::history::{
     NewestFirst, current_step, file, history, is_any_before, newest_first, remove_logs_before,

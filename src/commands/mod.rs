@@ -441,16 +441,6 @@ fn on_record(app: &App, report: &mut Report) -> bool {
     saved.is_ok()
 }
 
-/// The head of the chain, with the reports of runs that died before they were in it.
-fn caught_up(app: &App, report: &Report) -> Option<String> {
-    let (job, own) = (&report.record.job, &report.run.id);
-    let caught_up = reports::catch_up(&app.config.state_dir, job, own);
-    caught_up.unwrap_or_else(|failed| {
-        report.run.notes.warn(failed.message());
-        None
-    })
-}
-
 async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<()>) {
     let outcome = outcome.map_err(|failed| app.signals.named(failed));
     if app.options.dry_run && outcome.is_ok() {
@@ -466,7 +456,7 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
         app.run_log.end();
         return report.forget();
     }
-    report.record.chain = caught_up(app, report);
+    report.catch_up(&app.config.state_dir);
     // Before people are told, so that they are told this too.
     let is_on_record = on_record(app, report);
     if order.mail {
@@ -475,10 +465,7 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
             on_record(app, report);
         }
     }
-    if let Err(failed) = reports::ended(&app.config.state_dir, &report.record) {
-        // The next run adds it; until then the report is one without a line.
-        tracing::warn!("{}", failed.message());
-    }
+    report.ended(&app.config.state_dir);
     tracing::info!(run = %report.run.id, "ended: {}", report.record.verdict.unwrap_or(Verdict::Bug));
     app.run_log.end();
 }

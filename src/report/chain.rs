@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::audit::{Audit, OnDisk, Problem, audit};
-use super::{Record, history};
+use super::{Record, Report, history};
 use crate::durable;
 use crate::lock;
 use crate::run::RunId;
@@ -191,7 +191,7 @@ pub fn catch_up(state_dir: &Path, job: &str, own: &RunId) -> Outcome<Option<Stri
 ///
 /// # Errors
 /// `local`: the chain can't be read or written.
-pub fn ended(state_dir: &Path, record: &Record) -> Outcome<()> {
+fn ended(state_dir: &Path, record: &Record) -> Outcome<()> {
     let Ok(sha256) = file_hash(state_dir, &record.run) else {
         return Ok(());
     };
@@ -258,6 +258,23 @@ pub fn prune(state_dir: &Path, records: &[&Record]) -> Outcome<()> {
             .try_for_each(|record| history::remove(state_dir, &record.run))
     };
     pruned().judge(Verdict::Local, "remove old reports")
+}
+
+impl Report {
+    /// Before people are told: those of runs that died get their lines, and this one the chain's head, which goes out with the mail.
+    pub fn catch_up(&mut self, state_dir: &Path) {
+        match catch_up(state_dir, &self.record.job, &self.run.id) {
+            Ok(head) => self.record.chain = head,
+            Err(failed) => self.run.notes.warn(failed.message()),
+        }
+    }
+
+    /// It is final. What can't be added now the next run adds; until then it is one without a line.
+    pub fn ended(&self, state_dir: &Path) {
+        if let Err(failed) = ended(state_dir, &self.record) {
+            tracing::warn!("{}", failed.message());
+        }
+    }
 }
 
 #[cfg(test)]

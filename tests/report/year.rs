@@ -88,7 +88,6 @@ fn round(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// Every 31st night fails, every 23rd leaves a duty.
 fn run(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
     let growth = 1.0 + f64::from(night) / 900.0 + dice.next() * 0.02;
     let bytes = 3_100_000_000
@@ -99,63 +98,85 @@ fn run(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
         900.0 * growth + 200.0 * dice.next(),
     );
     let slow = if night % 90 == 41 { 3.4 } else { 1.0 };
-    let verdict = match night {
-        night if night % 31 == 12 => "failed",
-        night if night % 23 == 7 => "attention",
-        _ => "done",
-    };
+    let verdict = verdict(night);
     let mut steps = vec![
         step("network", 0.4 + dice.next(), None, "done"),
         step("fetch", fetch, Some(bytes), "done"),
         step("unzip", 38.0 * growth, Some(bytes * 6), "done"),
         step("restore", load * slow, None, "done"),
-        step("check", 21.0 + 9.0 * dice.next(), None, "done"),
     ];
-    let message = (verdict == "failed").then_some("check: `select count(*) from orders where placed > now() - interval '1 day'`: expected at least 1, found 0");
-    if verdict == "failed" {
-        steps[4]["verdict"] = json!("failed");
-    } else {
-        steps.push(step("swap", 0.3 + dice.next(), None, "done"));
-    }
-    steps.push(step(
-        "notify",
-        1.1,
-        None,
-        if verdict == "attention" {
-            "attention"
-        } else {
-            "done"
-        },
-    ));
-    let seconds: f64 = steps
-        .iter()
+    steps.extend(last_steps(verdict, dice));
+    let seconds: f64 = { steps.iter() }
         .filter_map(|step| step["seconds"].as_f64())
         .sum();
     let ended = started + SignedDuration::from_secs_f64(seconds);
     let late = if night % 60 == 55 { 26 } else { 3 };
-    let rows = 41_000_000 + night * 52_000;
     let mut report = bones("run", &id(started, night), started);
     let more = json!({
         "ended": ended, "seconds": round(seconds), "verdict": verdict,
-        "message": message.or((verdict == "attention").then_some("the report was not delivered to ops@example.org: mail.example.org:587: connection refused")),
-        "hint": message.map(|_| "look at the archive: the night's orders are missing"),
         "archive": { "name": format!("erp_{}.zip", started.strftime("%Y%m%d")), "bytes": bytes,
             "modified": started - SignedDuration::from_hours(late), "sha256": hash(dice) },
         "steps": steps,
+        "warnings": if night % 5 == 0 { vec!["the server's clock is 2 s ahead of the store's"] } else { vec![] },
+    });
+    merge(&mut report, &more);
+    merge(&mut report, &judged(verdict));
+    merge(&mut report, &rows(41_000_000 + night * 52_000));
+    report
+}
+
+/// Every 31st night fails, every 23rd leaves a duty.
+fn verdict(night: i32) -> &'static str {
+    match night {
+        night if night % 31 == 12 => "failed",
+        night if night % 23 == 7 => "attention",
+        _ => "done",
+    }
+}
+
+fn last_steps(verdict: &str, dice: &mut Dice) -> Vec<Value> {
+    let check = |dice: &mut Dice, verdict| step("check", 21.0 + 9.0 * dice.next(), None, verdict);
+    match verdict {
+        "failed" => vec![check(dice, "failed"), step("notify", 1.1, None, "done")],
+        verdict => vec![
+            check(dice, "done"),
+            step("swap", 0.3 + dice.next(), None, "done"),
+            step("notify", 1.1, None, verdict),
+        ],
+    }
+}
+
+fn judged(verdict: &str) -> Value {
+    let is_failed = verdict == "failed";
+    let message = match verdict {
+        "failed" => Some(
+            "check: `select count(*) from orders where placed > now() - interval '1 day'`: expected at least 1, found 0",
+        ),
+        "attention" => Some(
+            "the report was not delivered to ops@example.org: mail.example.org:587: connection refused",
+        ),
+        _ => None,
+    };
+    json!({
+        "message": message,
+        "hint": is_failed.then_some("look at the archive: the night's orders are missing"),
         "checks": [
-            { "sql": "select count(*) from orders where placed > now() - interval '1 day'", "expected": "at least 1", "found": if verdict == "failed" { "0" } else { "8412" }, "ok": verdict != "failed" },
+            { "sql": "select count(*) from orders where placed > now() - interval '1 day'", "expected": "at least 1",
+                "found": if is_failed { "0" } else { "8412" }, "ok": !is_failed },
             { "sql": "select max(placed) from orders", "expected": "newer than 2 d", "found": "2026-11-20 23:51:09+00", "ok": true },
         ],
+        "notified": [{ "to": "ops@example.org", "ok": verdict != "attention", "message": "250 2.0.0 Ok: queued" }],
+    })
+}
+
+fn rows(rows: i32) -> Value {
+    json!({
         "tables": [
             { "schema": "public", "name": "orders", "rows": rows / 3, "live_rows": rows / 3 - 8412, "in": "both" },
             { "schema": "public", "name": "order_lines", "rows": rows / 2, "live_rows": rows / 2 - 31_077, "in": "both" },
         ],
         "table_totals": { "tables": 214, "rows": rows, "live_tables": 214, "live_rows": rows - 52_000, "live_unknown": 0 },
-        "warnings": if night % 5 == 0 { vec!["the server's clock is 2 s ahead of the store's"] } else { vec![] },
-        "notified": [{ "to": "ops@example.org", "ok": verdict != "attention", "message": "250 2.0.0 Ok: queued" }],
-    });
-    merge(&mut report, &more);
-    report
+    })
 }
 
 fn drill(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
