@@ -158,6 +158,21 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         max_age: Option<Duration>,
     },
+    /// The history of runs: as text, JSON, or one self-contained page
+    ///
+    /// Reads reports only: it connects to nothing and can be asked while a run works. Every report is compared with the chain over
+    /// them: one that is missing, or was edited by somebody else, is named, and the exit code is 10 (failed). How the runs
+    /// ended, or how old the last one is, changes nothing about the exit code: that is what `status` is for.
+    #[command(after_help = "Examples:\n  \
+                            backupctl report                                every job, the last 30 days\n  \
+                            backupctl report erp --since 365d --html FILE   a page, written anew by a nightly cron job")]
+    Report {
+        /// Restore jobs, in this order [default: all of the configuration]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        #[command(flatten)]
+        history: History,
+    },
     /// Prove every link of the chain: a line each, with the remedy where it is broken
     ///
     /// From configuration, secrets and tools by the store, its newest archive and the database to the mail server: ok, warning, failed,
@@ -185,6 +200,20 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// How much of the history, and where to.
+#[derive(Debug, Clone, Args)]
+pub struct History {
+    /// How far back, such as 365d
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30d")]
+    pub since: Duration,
+    /// Write a page for people into FILE, which may be an earlier page; its mode stays, and is 0600 at first
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The head of the chain as a mail told it: it must still be in there
+    #[arg(long, value_name = "SHA256")]
+    pub head: Option<String>,
 }
 
 /// A single job.

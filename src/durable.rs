@@ -47,6 +47,29 @@ pub fn reopen_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// A file of ours that only grows, created where it is missing. Does not follow a symlink.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    if let Some(directory) = path.parent() {
+        create_private_dir(directory)?;
+    }
+    let is_new = !path.exists();
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)?;
+    if is_new {
+        sync_parent(path)?;
+    }
+    Ok(file)
+}
+
 /// Writes `content` so that `path` is the old file or the new one at every moment, even after a power cut.
 ///
 /// `temp` is a name in the same directory that every writer under the same lock uses: what a killed one has left there

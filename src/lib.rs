@@ -167,6 +167,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
         Command::Status { jobs, max_age } => status(app, &jobs, max_age),
+        Command::Report { jobs, history } => commands::report::command(app, &jobs, &history),
         Command::Check(check) => commands::check::command(app, &check).await,
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await

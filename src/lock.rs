@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -17,6 +17,8 @@ use crate::verdict::{Failed, Judge, Outcome, Verdict};
 /// How often the lock is tried again, and after how long each time.
 const LOOKS: usize = 5;
 const LOOK: Duration = Duration::from_millis(20);
+/// So long a file is waited for that nobody holds for longer than it takes to write or read it.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A held lock; dropped, it is free.
 #[derive(Debug)]
@@ -71,6 +73,38 @@ fn take(file: &File) -> rustix::io::Result<()> {
         }
     }
     flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// How a file is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By whoever reads it, together with other readers.
+    Shared,
+    /// By whoever changes it, alone.
+    Exclusive,
+}
+
+/// Takes the lock on an open file of ours, which is held for moments only; it is free once the file is closed.
+///
+/// # Errors
+/// `local`: it can't be had in time.
+pub fn wait_for(file: &File, kind: Kind, path: &Path) -> Outcome<()> {
+    let how = match kind {
+        Kind::Shared => FlockOperation::NonBlockingLockShared,
+        Kind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
+    let begun = Instant::now();
+    let taken = loop {
+        match flock(file, how) {
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LONGEST => sleep(LOOK),
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other,
+        }
+    };
+    { taken.map_err(io::Error::from) }.judge(
+        Verdict::Local,
+        format!("take the lock of {}", path.display()),
+    )
 }
 
 /// Who holds the lock of `job` now, without taking or creating anything; None where it is free.

@@ -218,7 +218,7 @@ impl Output {
         failed: Option<&Failed>,
     ) -> Verdict {
         let text = if self.json {
-            serde_json::to_string(document).unwrap_or_default()
+            escaped_json(&serde_json::to_string(document).unwrap_or_default())
         } else {
             text()
         };

@@ -3,6 +3,7 @@
 //! Written anew at every step, so that a killed run leaves a true record; `done` is set only by the last step.
 //! The field names are a contract with consumers; they ignore what they don't know.
 
+mod chain;
 mod compared;
 mod history;
 
@@ -15,10 +16,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::chain::{Audit, OnDisk, Problem, audit, catch_up, prune, rewrite};
 pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
 pub use self::history::{
-    NewestFirst, current_step, file, history, is_any_before, newest_first, remove,
-    remove_logs_before, rewrite,
+    NewestFirst, current_step, file, history, is_any_before, newest_first, remove_logs_before,
 };
 use crate::durable;
 use crate::run::{Noted, Run};
@@ -171,6 +172,9 @@ pub struct Record {
     /// The run of an earlier `undo` that this `undo` takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The head of the chain over the reports when the run ended: the SHA-256 of its last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
 }
 
 impl Record {
@@ -256,6 +260,7 @@ impl Report {
             plan: Vec::new(),
             path: None,
             undoes: None,
+            chain: None,
         };
         let file = state_dir.map(|dir| file(dir, run.id.as_str()));
         Self {

@@ -15,6 +15,7 @@ mod map;
 mod matrix;
 mod notify;
 mod proxy;
+mod report;
 mod restore;
 mod run;
 mod secrets;

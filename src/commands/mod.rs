@@ -16,6 +16,7 @@ pub mod old_runs;
 pub mod prepared;
 pub mod previous;
 pub mod reach;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod space;
@@ -46,7 +47,7 @@ use crate::journal::{Created, Journal};
 use crate::lock::{self, Holder, Lock, Refused};
 use crate::log::RunLog;
 use crate::output::Output;
-use crate::report::{self, Record, Report};
+use crate::report::{self as reports, Record, Report};
 use crate::run::{Notes, Run, RunId};
 use crate::secret::{Secret, Secrets};
 use crate::state_dir;
@@ -138,7 +139,7 @@ impl Job<'_> {
     }
 
     fn reports_of(&self, restore: &Restore) -> impl Iterator<Item = Record> + use<> {
-        let listed = report::newest_first(self.state_dir(), &restore.name);
+        let listed = reports::newest_first(self.state_dir(), &restore.name);
         let listed = listed.inspect_err(|error| {
             self.run.notes.warn(format!(
                 "read the earlier reports in {}: {error}",
@@ -258,7 +259,7 @@ fn active(app: &App, restore: &Restore, holder: Option<Holder>) -> Failed {
             format!("another run of job `{}` has just started", restore.name),
         );
     };
-    let step = report::current_step(&app.config.state_dir, &holder.run);
+    let step = reports::current_step(&app.config.state_dir, &holder.run);
     let step = step.map_or_else(String::new, |step| format!(", in step {step}"));
     let Holder {
         pid,
@@ -455,6 +456,7 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
         app.run_log.end();
         return report.forget();
     }
+    report.catch_up(&app.config.state_dir);
     // Before people are told, so that they are told this too.
     let is_on_record = on_record(app, report);
     if order.mail {
@@ -463,6 +465,7 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
             on_record(app, report);
         }
     }
+    report.ended(&app.config.state_dir);
     tracing::info!(run = %report.run.id, "ended: {}", report.record.verdict.unwrap_or(Verdict::Bug));
     app.run_log.end();
 }

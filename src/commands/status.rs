@@ -314,8 +314,6 @@ fn of_last_run(verdict: Option<Verdict>, is_dated: bool) -> Option<(Verdict, Str
 
 /// The state for people, within 80 columns where the names allow it.
 pub fn text(state: &State) -> String {
-    let is_well = state.problems.is_empty();
-    let word = if is_well { "ok" } else { state.verdict.word() };
     let mut rows: Vec<(&str, String)> = Vec::new();
     match &state.last_success {
         Some(success) => rows.extend(success.rows()),
@@ -330,7 +328,7 @@ pub fn text(state: &State) -> String {
     let lines = rows
         .iter()
         .map(|(name, text)| format!("  {name:<13} {text}"));
-    let head = format!("{}: {word}", state.job);
+    let head = format!("{}: {}", state.job, state.word());
     std::iter::once(head)
         .chain(lines)
         .collect::<Vec<_>>()
@@ -387,6 +385,41 @@ fn time(seconds: f64) -> String {
 }
 
 impl State {
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// `ok`, or what is wrong.
+    pub(super) fn word(&self) -> &'static str {
+        if self.problems.is_empty() {
+            "ok"
+        } else {
+            self.verdict.word()
+        }
+    }
+
+    /// The same in a line: what is wrong first, else how old what is live is.
+    pub(super) fn brief(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let problems = self.problems.iter();
+        let mut parts: Vec<_> = problems.map(|text| ("problem", said(text))).collect();
+        if let Some(success) = &self.last_success {
+            let rpo = self
+                .targets
+                .rpo
+                .map(|limit| format!(", rpo {}", time(limit)));
+            let age = success.data_age_seconds.map(time);
+            let age = age.map(|age| format!("{age} old{}", rpo.unwrap_or_default()));
+            parts.extend(age.map(|age| ("live data", age)));
+            parts.push(("last success", format!("{} ago", time(success.age_seconds))));
+        }
+        if let Some(last) = &self.last_run {
+            let ago = time(age(last.started, now));
+            parts.push(("last run", format!("{}, {ago} ago", last.verdict)));
+        }
+        parts.extend(self.running.as_ref().map(Running::row));
+        parts
+    }
+
     /// Where it is red: what an error says.
     pub fn failure(&self) -> Option<Failed> {
         let failed = Failed::new(self.verdict, self.message.clone()?);

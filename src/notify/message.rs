@@ -275,6 +275,7 @@ fn run(record: &Record, report_file: Option<&Path>) -> String {
                 "report",
                 report_file.map(|file| escaped(&file.to_string_lossy())),
             ),
+            ("chain", record.chain.as_deref().map(escaped)),
         ],
     )
 }

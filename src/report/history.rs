@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use super::{Record, Step};
 use crate::durable;
 use crate::run::RunId;
-use crate::verdict::{Judge, Outcome, Verdict};
 
-fn directory(state_dir: &Path) -> PathBuf {
+pub(super) fn directory(state_dir: &Path) -> PathBuf {
     state_dir.join("runs")
 }
 
@@ -21,25 +20,18 @@ pub(super) fn write(file: &Path, record: &Record) -> io::Result<()> {
         durable::create_private_dir(directory)?;
     }
     let temp = file.with_file_name(format!("{}.tmp", record.job));
-    durable::write(&temp, file, &serde_json::to_vec_pretty(record)?)
+    durable::write(&temp, file, &text_of(record)?)
+}
+
+/// What the file of a report has in it.
+pub(super) fn text_of(record: &Record) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec_pretty(record)?)
 }
 
 /// Where the report of a run lies.
 #[must_use]
 pub fn file(state_dir: &Path, run: &str) -> PathBuf {
     directory(state_dir).join(format!("{run}.json"))
-}
-
-/// Writes the report of an earlier run anew.
-///
-/// # Errors
-/// `local`: it can't be written.
-pub fn rewrite(state_dir: &Path, record: &Record) -> Outcome<()> {
-    let file = file(state_dir, &record.run);
-    write(&file, record).judge(
-        Verdict::Local,
-        format!("write the report {}", file.display()),
-    )
 }
 
 /// The reports of earlier runs of `job`, newest first. Files that are no report are passed over.
@@ -55,6 +47,19 @@ pub fn history(state_dir: &Path, job: &str) -> io::Result<Vec<Record>> {
 /// # Errors
 /// The directory can't be listed.
 pub fn newest_first(state_dir: &Path, job: &str) -> io::Result<NewestFirst> {
+    Ok(NewestFirst {
+        state_dir: state_dir.to_owned(),
+        job: job.to_owned(),
+        ids: ids(state_dir)?,
+        same_second: Vec::new(),
+    })
+}
+
+/// The runs, of every job, that have a report; the newest is the last.
+///
+/// # Errors
+/// The directory can't be listed.
+pub fn ids(state_dir: &Path) -> io::Result<Vec<RunId>> {
     let listing = match fs::read_dir(directory(state_dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         other => Some(other?),
@@ -64,12 +69,7 @@ pub fn newest_first(state_dir: &Path, job: &str) -> io::Result<NewestFirst> {
         .filter_map(|file| RunId::parse(file.ok()?.file_name().to_str()?.strip_suffix(".json")?))
         .collect();
     ids.sort();
-    Ok(NewestFirst {
-        state_dir: state_dir.to_owned(),
-        job: job.to_owned(),
-        ids,
-        same_second: Vec::new(),
-    })
+    Ok(ids)
 }
 
 /// See [`newest_first`].
@@ -118,11 +118,7 @@ pub fn remove_logs_before(state_dir: &Path, before: Timestamp) -> io::Result<()>
     old.iter().try_for_each(|path| durable::remove(path))
 }
 
-/// Removes a report.
-///
-/// # Errors
-/// It can't be removed.
-pub fn remove(state_dir: &Path, run: &str) -> io::Result<()> {
+pub(super) fn remove(state_dir: &Path, run: &str) -> io::Result<()> {
     match RunId::parse(run) {
         Some(id) => durable::remove(&file(state_dir, id.as_str())),
         None => Ok(()),

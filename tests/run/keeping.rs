@@ -116,4 +116,12 @@ fn the_reports_of_old_runs_go_but_for_the_newest_and_those_of_other_jobs() {
     let is_new = |report: &&serde_json::Value| report["command"] == "fetch";
     assert_eq!(reports.iter().filter(is_new).count(), 1);
     assert_eq!(count(&setup, "state/runs", "log"), 1, "the new run's");
+    // What went by age is not missing from the history; the other job's reports wait for its own next run.
+    let history = setup.run(&["report", "--json"]).expect(0).json();
+    assert_eq!(history["chain"]["pruned"], 11);
+    assert_eq!(history["chain"]["reports"], 50);
+    assert_eq!(
+        history["chain"]["unchained"].as_array().map(Vec::len),
+        Some(60)
+    );
 }

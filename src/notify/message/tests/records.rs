@@ -78,6 +78,7 @@ pub(super) fn record() -> Record {
         plan: Vec::new(),
         path: None,
         undoes: None,
+        chain: None,
         format: 1,
         run: "20261120-080000-7f3a".into(),
         command: "run".into(),
