@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
@@ -60,6 +60,26 @@ pub fn hold(state_dir: &Path, job: &str, holder: &Holder) -> Result<Lock, Refuse
         .judge(Verdict::Local, format!("write the lock {}", path.display()))
         .map_err(Refused::Failed)?;
     Ok(Lock { _file: file })
+}
+
+/// Takes the lock called `name`, which is no job's and is held for moments only, and waits so long for it.
+///
+/// # Errors
+/// `attention`: somebody held it all the time, or it can't be had.
+pub fn wait(state_dir: &Path, name: &str, longest: Duration) -> Outcome<Lock> {
+    // Without the ending that the locks of jobs have.
+    let path = state_dir.join("locks").join(name);
+    let what = || format!("take the lock {}", path.display());
+    let file = create(&path).judge(Verdict::Attention, what())?;
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < longest => sleep(LOOK),
+            Err(error) => return Err(io::Error::from(error)).judge(Verdict::Attention, what()),
+        }
+    }
 }
 
 /// Whoever only looks who holds the lock has it for a moment as well: that is no other run.
@@ -153,6 +173,23 @@ mod tests {
             });
             hold(dir.path(), "erp", &holder("run")).expect("free after the look");
         });
+    }
+
+    #[test]
+    fn a_moments_lock_is_waited_for_and_not_for_ever() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let first = wait(dir.path(), "metrics", LOOK).expect("a free lock");
+        let refused = wait(dir.path(), "metrics", LOOK).expect_err("a held one");
+        assert_eq!(refused.verdict, Verdict::Attention);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(LOOK);
+                drop(first);
+            });
+            wait(dir.path(), "metrics", Duration::from_secs(20)).expect("free after a moment");
+        });
+        // A job may be called like it.
+        hold(dir.path(), "metrics", &holder("erp")).expect("another lock");
     }
 
     #[test]

@@ -11,8 +11,10 @@ pub mod in_place;
 mod jobs;
 pub mod leftovers;
 pub mod list;
+pub mod metrics;
 pub mod notify;
 pub mod old_runs;
+pub mod ping;
 pub mod prepared;
 pub mod previous;
 pub mod reach;
@@ -28,6 +30,7 @@ pub mod unzip;
 pub mod vault;
 
 pub use self::jobs::{job, jobs};
+use self::ping::Pulse;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -40,7 +43,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
-use crate::config::{Config, Postgres, Restore, SecretRef, Store, StoreKind, Unchanged};
+use crate::config::{
+    Config, HttpUrl, Postgres, Restore, SecretRef, Store, StoreKind, Unchanged, Webhook,
+};
 use crate::escape::said;
 use crate::journal::{Created, Journal};
 use crate::lock::{self, Holder, Lock, Refused};
@@ -174,25 +179,43 @@ pub async fn perform(
     let lock = match locked(app, restore, order, &run) {
         Ok(lock) => lock,
         Err(failed) => {
-            let is_news = failed.verdict != Verdict::Locked || is_overdue(app, restore);
             report.judge(&Err(failed));
-            if is_news && order.mail && !app.options.dry_run {
-                notify::tell(app, &mut report).await;
-            }
+            not_begun(app, restore, order, &mut report).await;
             return report.record;
         }
     };
     if !app.options.dry_run {
         keep_record(app, &mut report, &run);
     }
+    let pulse = Pulse::of(app, restore, order).await;
+    if let Some(pulse) = &pulse {
+        pulse.begin(app, &report.record, &run).await;
+    }
     // Boxed: the type of everything that a run awaits is deeper than the compiler follows.
     let outcome = Box::pin(guarded(app, restore, order, &mut report, work)).await;
-    finish(app, order, &mut report, outcome).await;
+    finish(app, (order, pulse), &mut report, outcome).await;
     if lock.is_some() {
         old_runs::prune(app, restore);
     }
     drop(lock);
     report.record
+}
+
+/// Tells of a run that could not have its lock: not of one that only comes too early, nor of a state_dir that is somebody else's.
+async fn not_begun(app: &App, restore: &Restore, order: Order, report: &mut Report) {
+    let verdict = report.record.verdict.unwrap_or(Verdict::Bug);
+    if app.options.dry_run || (verdict == Verdict::Locked && !is_overdue(app, restore)) {
+        return;
+    }
+    if !matches!(verdict, Verdict::Locked | Verdict::Config) {
+        metrics::refresh(app, report);
+    }
+    if order.mail {
+        notify::tell(app, report).await;
+        if let Some(pulse) = Pulse::of(app, restore, order).await {
+            pulse.end(app, report).await;
+        }
+    }
 }
 
 /// Does a command that only looks: it takes no lock, so that it can be used while a run is at work, and leaves no trace.
@@ -408,8 +431,8 @@ async fn set_up<'a>(
     if order.database {
         needed.extend(&database.password);
     }
-    if let (true, Some(email)) = (order.mail, &config.notify.email) {
-        needed.extend(&email.password);
+    if order.mail {
+        needed.extend(of_telling(config, restore));
     }
     let secrets = tokio::select! {
         secrets = Secrets::open(&config.secrets, &needed) => secrets?,
@@ -419,6 +442,9 @@ async fn set_up<'a>(
     for warning in secrets.warnings() {
         run.notes.warn(warning);
     }
+    if order.mail {
+        notify::channels::judge_urls(app, restore, &secrets)?;
+    }
     Ok(Job {
         config,
         restore,
@@ -427,6 +453,18 @@ async fn set_up<'a>(
         secrets,
         run: run.clone(),
     })
+}
+
+/// The secrets of every channel that a job has.
+fn of_telling<'a>(config: &'a Config, restore: &'a Restore) -> impl Iterator<Item = &'a SecretRef> {
+    let notify = &config.notify;
+    let of_mail = notify
+        .email
+        .iter()
+        .filter_map(|email| email.password.as_ref());
+    let of_webhook = notify.webhook.iter().flat_map(Webhook::references);
+    let of_ping = notify.ping_of(restore).and_then(HttpUrl::reference);
+    of_mail.chain(of_webhook).chain(of_ping)
 }
 
 /// Writes the report; where that can't be done, a finished run leaves a duty behind.
@@ -440,7 +478,12 @@ fn on_record(app: &App, report: &mut Report) -> bool {
     saved.is_ok()
 }
 
-async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<()>) {
+async fn finish(
+    app: &App,
+    (order, pulse): (Order, Option<Pulse>),
+    report: &mut Report,
+    outcome: Outcome<()>,
+) {
     let outcome = outcome.map_err(|failed| app.signals.named(failed));
     if app.options.dry_run && outcome.is_ok() {
         let conclusion = "result    nothing was changed; the real one would start".to_owned();
@@ -457,11 +500,19 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
     }
     // Before people are told, so that they are told this too.
     let is_on_record = on_record(app, report);
+    let is_measured = metrics::refresh(app, report);
     if order.mail {
         notify::tell(app, report).await;
-        if is_on_record {
-            on_record(app, report);
-        }
+    }
+    if let Some(pulse) = pulse {
+        pulse.end(app, report).await;
+    }
+    if is_on_record {
+        on_record(app, report);
+    }
+    // Again, with what became of the telling; once it is on record, so that another job's run finds it there.
+    if is_measured && order.mail && !metrics::refresh(app, report) && is_on_record {
+        on_record(app, report);
     }
     tracing::info!(run = %report.run.id, "ended: {}", report.record.verdict.unwrap_or(Verdict::Bug));
     app.run_log.end();

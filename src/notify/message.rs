@@ -66,7 +66,8 @@ pub fn test_text(host: &str, now: Timestamp) -> String {
     format!("{}\n\n{}\n", wrapped("", &sentence), wrapped("", rest))
 }
 
-fn opening(record: &Record) -> String {
+/// The outcome in a sentence, what happened, and what to do.
+pub(super) fn opening(record: &Record) -> String {
     let mut lines = vec![wrapped("", &outcome(record))];
     lines.extend(consequence(record).map(|text| wrapped("", &text)));
     match record.warnings.len() {
@@ -237,7 +238,12 @@ fn told(record: &Record) -> Option<String> {
             wrapped(&indent, &escaped(&notified.message))
         )
     });
-    (!record.notified.is_empty()).then(|| titled("Mail", rows))
+    let is_mail = |to: &str| !to.starts_with("http");
+    let title = match record.notified.iter().all(|notified| is_mail(&notified.to)) {
+        true => "Mail",
+        false => "Told",
+    };
+    (!record.notified.is_empty()).then(|| titled(title, rows))
 }
 
 fn run(record: &Record, report_file: Option<&Path>) -> String {
