@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use endpoint::Endpoint;
 pub use name_time::NameTime;
 pub use nearest::{distance, nearest};
+pub use notify::{HttpUrl, Metrics, Notify, Webhook, WebhookFormat};
 pub use read::{Environment, environment, is_absent, load, parse};
 pub use section::is_vault_id;
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
@@ -40,13 +41,6 @@ pub struct Config {
     pub restores: Vec<Restore>,
     pub notify: Notify,
     pub metrics: Metrics,
-}
-
-/// `[metrics]`.
-#[derive(Debug, Clone, Default)]
-pub struct Metrics {
-    /// What Prometheus's node_exporter reads; its name ends with `.prom`.
-    pub textfile: Option<PathBuf>,
 }
 
 /// `[secrets]`: where Fernet tokens and the keys that open them lie.
@@ -388,78 +382,6 @@ pub enum Expectation {
     NewerThan(Duration),
     /// At least so many percent of what the same statement gives in the live database; more than 0, 100 at most.
     AtLeastOfLive(f64),
-}
-
-/// `[notify]`.
-#[derive(Debug, Clone)]
-pub struct Notify {
-    pub on: NotifyOn,
-    /// A dead man's switch: told when a run begins and how it ended. `{job}` in it is the job's name.
-    pub ping: Option<HttpUrl>,
-    /// An authority to believe beside the system's, for every channel that names none of its own.
-    pub ca_file: Option<PathBuf>,
-    pub email: Option<Email>,
-    pub webhook: Option<Webhook>,
-}
-
-impl Notify {
-    /// The dead man's switch of a job.
-    #[must_use]
-    pub fn ping_of<'a>(&'a self, restore: &'a Restore) -> Option<&'a HttpUrl> {
-        restore.ping.as_ref().or(self.ping.as_ref())
-    }
-}
-
-/// A URL: written down, or a reference, since for many it is a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HttpUrl {
-    Written { setting: String, url: String },
-    Referred(SecretRef),
-}
-
-impl HttpUrl {
-    /// The TOML path of the setting, for messages.
-    #[must_use]
-    pub fn setting(&self) -> &str {
-        match self {
-            Self::Written { setting, .. } => setting,
-            Self::Referred(reference) => &reference.setting,
-        }
-    }
-
-    #[must_use]
-    pub fn reference(&self) -> Option<&SecretRef> {
-        match self {
-            Self::Written { .. } => None,
-            Self::Referred(reference) => Some(reference),
-        }
-    }
-}
-
-/// `[notify.webhook]`.
-#[derive(Debug, Clone)]
-pub struct Webhook {
-    pub url: HttpUrl,
-    pub format: WebhookFormat,
-    /// Names and values, such as Authorization.
-    pub headers: Vec<(String, SecretRef)>,
-    pub ca_file: Option<PathBuf>,
-}
-
-impl Webhook {
-    /// Every secret that it needs.
-    pub fn references(&self) -> impl Iterator<Item = &SecretRef> {
-        let headers = self.headers.iter().map(|(_, reference)| reference);
-        self.url.reference().into_iter().chain(headers)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookFormat {
-    /// The summary's own fields.
-    Json,
-    /// `{"text": …}`, as Slack, Mattermost and their like take it.
-    Slack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -62,22 +62,19 @@ pub fn hold(state_dir: &Path, job: &str, holder: &Holder) -> Result<Lock, Refuse
     Ok(Lock { _file: file })
 }
 
-/// Takes the lock called `name`, which is no job's and is held for moments only, and waits so long for it.
+/// Takes a directory's lock, which is held for moments only, and waits so long for it. It is no job's, and leaves no file behind.
 ///
 /// # Errors
-/// `attention`: somebody held it all the time, or it can't be had.
-pub fn wait(state_dir: &Path, name: &str, longest: Duration) -> Outcome<Lock> {
-    // Without the ending that the locks of jobs have.
-    let path = state_dir.join("locks").join(name);
-    let what = || format!("take the lock {}", path.display());
-    let file = create(&path).judge(Verdict::Attention, what())?;
+/// Whatever the system says; `WouldBlock`: somebody held it all the time.
+pub fn wait(directory: &Path, longest: Duration) -> io::Result<Lock> {
+    let file = File::open(directory)?;
     let begun = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Lock { _file: file }),
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < longest => sleep(LOOK),
-            Err(error) => return Err(io::Error::from(error)).judge(Verdict::Attention, what()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -178,18 +175,16 @@ mod tests {
     #[test]
     fn a_moments_lock_is_waited_for_and_not_for_ever() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let first = wait(dir.path(), "metrics", LOOK).expect("a free lock");
-        let refused = wait(dir.path(), "metrics", LOOK).expect_err("a held one");
-        assert_eq!(refused.verdict, Verdict::Attention);
+        let first = wait(dir.path(), LOOK).expect("a free lock");
+        let refused = wait(dir.path(), LOOK).expect_err("a held one");
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 sleep(LOOK);
                 drop(first);
             });
-            wait(dir.path(), "metrics", Duration::from_secs(20)).expect("free after a moment");
+            wait(dir.path(), Duration::from_secs(20)).expect("free after a moment");
         });
-        // A job may be called like it.
-        hold(dir.path(), "metrics", &holder("erp")).expect("another lock");
     }
 
     #[test]

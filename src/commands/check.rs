@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 pub use self::as_cron::become_cron;
 use self::chain::Chain;
-use super::{App, Job, Order, begin, of_telling, space};
+use super::{App, Job, Order, begin, space, telling};
 use crate::cli::{Check, Only};
 use crate::config::{Config, Email, Postgres, Restore, SecretRef, Store, StoreKind};
 use crate::network::{self, Target};
@@ -108,7 +108,7 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
     here::configuration(&mut chain, config);
     let mut needed = of_way_in(store);
     needed.extend(restore.zip_password.iter().chain(&database.password));
-    needed.extend(of_telling(config, restore));
+    needed.extend(telling::secrets(config, restore));
     let opened = here::secrets(app, &mut chain, &needed).await;
     here::directories(&mut chain, config);
     let tools = here::tools(&mut chain, database.bin_dir.as_deref()).await;

@@ -35,23 +35,24 @@ fn written(app: &App, present: &Record) -> Outcome<()> {
     let Some(file) = &app.config.metrics.textfile else {
         return Ok(());
     };
+    let directory = file.parent().unwrap_or(file);
+    let what = || format!("write the metrics {}", file.display());
     let hint = || {
-        let directory = file.parent().unwrap_or(file).display();
         format!(
-            "let the user who runs backupctl write in {directory} (it must exist), or correct `metrics.textfile`; \
-             until then the monitor has old figures"
+            "let the user who runs backupctl write in {} (it must exist), or correct `metrics.textfile`; \
+             until then the monitor has old figures",
+            directory.display()
         )
     };
-    let what = || format!("write the metrics {}", file.display());
-    let _turn = lock::wait(&app.config.state_dir, "metrics", PATIENCE)
-        .map_err(|failed| failed.context(what()))?;
+    let turn = lock::wait(directory, PATIENCE).judge(Verdict::Attention, what());
+    let _turn = turn.map_err(|failed| failed.hint(hint()))?;
     let mut families = Families::new();
     for restore in &app.config.restores {
         families.add(app, restore, present)?;
     }
-    metrics::write(file, &families.into_list())
-        .judge(Verdict::Attention, what())
-        .map_err(|failed| Failed::hint(failed, hint()))
+    let written = metrics::write(file, &families.into_list());
+    let written = written.judge(Verdict::Attention, what());
+    written.map_err(|failed| failed.hint(hint()))
 }
 
 struct Families {
@@ -60,9 +61,8 @@ struct Families {
     data: Family,
     duration: Family,
     step: Family,
-    archive: Family,
-    dump: Family,
-    database: Family,
+    /// Of archive, dump and database.
+    sizes: [Family; 3],
     exit_code: Family,
     info: Family,
     warnings: Family,
@@ -93,18 +93,7 @@ impl Families {
                 "backupctl_last_run_step_duration_seconds",
                 "How long each step of the job's last run took.",
             ),
-            archive: gauge(
-                "backupctl_last_run_archive_bytes",
-                "The size of the last run's archive.",
-            ),
-            dump: gauge(
-                "backupctl_last_run_dump_bytes",
-                "The size of the last run's dump, unpacked.",
-            ),
-            database: gauge(
-                "backupctl_last_run_database_bytes",
-                "What the last run's new database took on the server.",
-            ),
+            sizes: sizes(),
             exit_code: gauge(
                 "backupctl_last_run_exit_code",
                 "The exit code of the job's last run: 0 is done, 12 is attention.",
@@ -180,15 +169,12 @@ impl Families {
         for (step, seconds) in seconds_by_step(last) {
             self.step.add(&[("job", job), ("step", &step)], seconds);
         }
-        let sizes = [
-            (&mut self.archive, last.archive.as_ref().map(|a| a.bytes)),
-            (&mut self.dump, last.dump.as_ref().map(|d| d.bytes)),
-            (
-                &mut self.database,
-                last.database.as_ref().and_then(|d| d.bytes),
-            ),
+        let bytes = [
+            last.archive.as_ref().map(|archive| archive.bytes),
+            last.dump.as_ref().map(|dump| dump.bytes),
+            last.database.as_ref().and_then(|database| database.bytes),
         ];
-        for (family, bytes) in sizes {
+        for (family, bytes) in self.sizes.iter_mut().zip(bytes) {
             if let Some(bytes) = bytes {
                 family.add(&labels, whole(bytes));
             }
@@ -196,21 +182,29 @@ impl Families {
     }
 
     fn into_list(self) -> Vec<Family> {
-        vec![
-            self.last_run,
-            self.last_success,
-            self.data,
-            self.duration,
-            self.step,
-            self.archive,
-            self.dump,
-            self.database,
-            self.exit_code,
-            self.info,
-            self.warnings,
-            self.undelivered,
-        ]
+        let times = [self.last_run, self.last_success, self.data];
+        let of_last = [self.duration, self.step, self.exit_code, self.info];
+        let others = [self.warnings, self.undelivered];
+        let all = times.into_iter().chain(of_last).chain(self.sizes);
+        all.chain(others).collect()
     }
+}
+
+fn sizes() -> [Family; 3] {
+    [
+        Family::gauge(
+            "backupctl_last_run_archive_bytes",
+            "The size of the last run's archive.",
+        ),
+        Family::gauge(
+            "backupctl_last_run_dump_bytes",
+            "The size of the last run's dump, unpacked.",
+        ),
+        Family::gauge(
+            "backupctl_last_run_database_bytes",
+            "What the last run's new database took on the server.",
+        ),
+    ]
 }
 
 /// A step may come twice, such as check: before the swap and after it.
@@ -226,8 +220,9 @@ fn seconds_by_step(record: &Record) -> Vec<(String, f64)> {
     found
 }
 
+/// To the millisecond, as the report has its seconds.
 fn unix(time: Timestamp) -> f64 {
-    time.as_duration().as_secs_f64()
+    (time.as_duration().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn count(number: usize) -> f64 {

@@ -24,6 +24,7 @@ pub mod space;
 pub mod status;
 pub mod stream;
 pub mod swap;
+pub mod telling;
 pub mod trust;
 pub mod undo;
 pub mod unzip;
@@ -43,9 +44,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
-use crate::config::{
-    Config, HttpUrl, Postgres, Restore, SecretRef, Store, StoreKind, Unchanged, Webhook,
-};
+use crate::config::{Config, Postgres, Restore, SecretRef, Store, StoreKind, Unchanged};
 use crate::escape::said;
 use crate::journal::{Created, Journal};
 use crate::lock::{self, Holder, Lock, Refused};
@@ -180,18 +179,18 @@ pub async fn perform(
         Ok(lock) => lock,
         Err(failed) => {
             report.judge(&Err(failed));
-            not_begun(app, restore, order, &mut report).await;
+            telling::of_none(app, restore, order, &mut report).await;
             return report.record;
         }
     };
     if !app.options.dry_run {
         keep_record(app, &mut report, &run);
     }
-    let pulse = Pulse::of(app, restore, order).await;
+    // Boxed, as what follows: the type of everything that a run awaits is deeper than the compiler follows, and a debug build's stack.
+    let pulse = Box::pin(Pulse::of(app, restore, order)).await;
     if let Some(pulse) = &pulse {
-        pulse.begin(app, &report.record, &run).await;
+        Box::pin(pulse.begin(app, &report.record, &run)).await;
     }
-    // Boxed: the type of everything that a run awaits is deeper than the compiler follows.
     let outcome = Box::pin(guarded(app, restore, order, &mut report, work)).await;
     finish(app, (order, pulse), &mut report, outcome).await;
     if lock.is_some() {
@@ -199,23 +198,6 @@ pub async fn perform(
     }
     drop(lock);
     report.record
-}
-
-/// Tells of a run that could not have its lock: not of one that only comes too early, nor of a state_dir that is somebody else's.
-async fn not_begun(app: &App, restore: &Restore, order: Order, report: &mut Report) {
-    let verdict = report.record.verdict.unwrap_or(Verdict::Bug);
-    if app.options.dry_run || (verdict == Verdict::Locked && !is_overdue(app, restore)) {
-        return;
-    }
-    if !matches!(verdict, Verdict::Locked | Verdict::Config) {
-        metrics::refresh(app, report);
-    }
-    if order.mail {
-        notify::tell(app, report).await;
-        if let Some(pulse) = Pulse::of(app, restore, order).await {
-            pulse.end(app, report).await;
-        }
-    }
 }
 
 /// Does a command that only looks: it takes no lock, so that it can be used while a run is at work, and leaves no trace.
@@ -432,7 +414,7 @@ async fn set_up<'a>(
         needed.extend(&database.password);
     }
     if order.mail {
-        needed.extend(of_telling(config, restore));
+        needed.extend(telling::secrets(config, restore));
     }
     let secrets = tokio::select! {
         secrets = Secrets::open(&config.secrets, &needed) => secrets?,
@@ -455,29 +437,6 @@ async fn set_up<'a>(
     })
 }
 
-/// The secrets of every channel that a job has.
-fn of_telling<'a>(config: &'a Config, restore: &'a Restore) -> impl Iterator<Item = &'a SecretRef> {
-    let notify = &config.notify;
-    let of_mail = notify
-        .email
-        .iter()
-        .filter_map(|email| email.password.as_ref());
-    let of_webhook = notify.webhook.iter().flat_map(Webhook::references);
-    let of_ping = notify.ping_of(restore).and_then(HttpUrl::reference);
-    of_mail.chain(of_webhook).chain(of_ping)
-}
-
-/// Writes the report; where that can't be done, a finished run leaves a duty behind.
-fn on_record(app: &App, report: &mut Report) -> bool {
-    let saved = report.save();
-    if let Err(failed) = &saved {
-        app.output.error(failed);
-        let hint = failed.hint.as_deref().unwrap_or_default();
-        report.attention(&failed.message(), hint);
-    }
-    saved.is_ok()
-}
-
 async fn finish(
     app: &App,
     (order, pulse): (Order, Option<Pulse>),
@@ -498,22 +457,7 @@ async fn finish(
         app.run_log.end();
         return report.forget();
     }
-    // Before people are told, so that they are told this too.
-    let is_on_record = on_record(app, report);
-    let is_measured = metrics::refresh(app, report);
-    if order.mail {
-        notify::tell(app, report).await;
-    }
-    if let Some(pulse) = pulse {
-        pulse.end(app, report).await;
-    }
-    if is_on_record {
-        on_record(app, report);
-    }
-    // Again, with what became of the telling; once it is on record, so that another job's run finds it there.
-    if is_measured && order.mail && !metrics::refresh(app, report) && is_on_record {
-        on_record(app, report);
-    }
+    telling::of_end(app, (order, pulse), report).await;
     tracing::info!(run = %report.run.id, "ended: {}", report.record.verdict.unwrap_or(Verdict::Bug));
     app.run_log.end();
 }

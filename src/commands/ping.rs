@@ -81,7 +81,8 @@ impl Pulse {
     }
 
     async fn send(&self, there: &Way, signal: Signal, message: Message) -> Outcome<()> {
-        let answer = http::post(&ping::way(there, signal, &self.id), &message).await?;
+        let answer =
+            http::post(&ping::way(there, signal, &self.id), &message, http::BOUNDS).await?;
         tracing::info!(
             "ping: {signal:?} told to {}: {answer}",
             there.endpoint.origin()
@@ -119,7 +120,7 @@ pub async fn test(app: &App, switches: &[Way]) -> Vec<Notified> {
     let mut told = Vec::new();
     for there in switches {
         let message = ping::plain("a test by `backupctl notify --test`\n");
-        let sent = http::post(&ping::way(there, Signal::Log, &id), &message).await;
+        let sent = http::post(&ping::way(there, Signal::Log, &id), &message, http::BOUNDS).await;
         let (ok, message) = match sent {
             Ok(answer) => (true, format!("{answer}, as an entry in its log")),
             Err(failed) => (false, failed.message()),

@@ -1,8 +1,89 @@
-//! Reads `[notify]`: who is told, and by which mail server or URL; and `[metrics]`.
+//! `[notify]`: who is told, and by which mail server or URL; and `[metrics]`.
+
+use std::path::PathBuf;
 
 use super::read::port;
 use super::section::Section;
-use super::{Email, HttpUrl, MailSecurity, Metrics, Notify, NotifyOn, Webhook, WebhookFormat};
+use super::{Email, MailSecurity, NotifyOn, Restore, SecretRef};
+
+/// `[notify]`.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    pub on: NotifyOn,
+    /// A dead man's switch: told when a run begins and how it ended. `{job}` in it is the job's name.
+    pub ping: Option<HttpUrl>,
+    /// An authority to believe beside the system's, for every channel that names none of its own.
+    pub ca_file: Option<PathBuf>,
+    pub email: Option<Email>,
+    pub webhook: Option<Webhook>,
+}
+
+impl Notify {
+    /// The dead man's switch of a job.
+    #[must_use]
+    pub fn ping_of<'a>(&'a self, restore: &'a Restore) -> Option<&'a HttpUrl> {
+        restore.ping.as_ref().or(self.ping.as_ref())
+    }
+}
+
+/// A URL: written down, or a reference, since for many it is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpUrl {
+    Written { setting: String, url: String },
+    Referred(SecretRef),
+}
+
+impl HttpUrl {
+    /// The TOML path of the setting, for messages.
+    #[must_use]
+    pub fn setting(&self) -> &str {
+        match self {
+            Self::Written { setting, .. } => setting,
+            Self::Referred(reference) => &reference.setting,
+        }
+    }
+
+    #[must_use]
+    pub fn reference(&self) -> Option<&SecretRef> {
+        match self {
+            Self::Written { .. } => None,
+            Self::Referred(reference) => Some(reference),
+        }
+    }
+}
+
+/// `[notify.webhook]`.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    pub url: HttpUrl,
+    pub format: WebhookFormat,
+    /// Names and values, such as Authorization.
+    pub headers: Vec<(String, SecretRef)>,
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Webhook {
+    /// Every secret that it needs.
+    pub fn references(&self) -> impl Iterator<Item = &SecretRef> {
+        let headers = self.headers.iter().map(|(_, reference)| reference);
+        self.url.reference().into_iter().chain(headers)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookFormat {
+    /// The summary's own fields.
+    Json,
+    /// `{"text": …}`, as Slack, Mattermost and their like take it.
+    Slack,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// What Prometheus's node_exporter reads; its name ends with `.prom`.
+    pub textfile: Option<PathBuf>,
+}
 
 /// Headers that the request has anyway.
 const OWN_HEADERS: [&str; 7] = [
@@ -92,7 +173,7 @@ pub fn metrics(root: &mut Section<'_>) -> Metrics {
         return Metrics::default();
     };
     let textfile = section.file("textfile");
-    let ends_right = |file: &std::path::PathBuf| file.extension().is_some_and(|e| e == "prom");
+    let ends_right = |file: &PathBuf| file.extension().is_some_and(|e| e == "prom");
     if textfile.as_ref().is_some_and(|file| !ends_right(file)) {
         section.problem(
             "textfile",

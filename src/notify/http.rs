@@ -23,12 +23,25 @@ use crate::escape::said;
 use crate::secret::Secret;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
-/// All attempts and the waits between them.
-pub const TOTAL: Duration = Duration::from_secs(30);
-/// From the look-up of the name to the answer's first line.
-const ATTEMPT: Duration = Duration::from_secs(10);
-const ATTEMPTS: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// How long and how often a server is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// All attempts and the waits between them.
+    pub total: Duration,
+    /// From the look-up of the name to the answer's first line.
+    pub attempt: Duration,
+    pub attempts: u32,
+    /// Doubles after each attempt.
+    pub first_wait: Duration,
+}
+
+/// Those of every run.
+pub const BOUNDS: Bounds = Bounds {
+    total: Duration::from_secs(30),
+    attempt: Duration::from_secs(10),
+    attempts: 3,
+    first_wait: Duration::from_secs(1),
+};
 /// For what a server says about a refusal.
 const WORDS_IN: Duration = Duration::from_secs(2);
 const WORDS: usize = 500;
@@ -55,18 +68,18 @@ pub struct Message {
 ///
 /// # Errors
 /// `network` where it could not be delivered in time, `refused` where the certificate or the message wasn't accepted, `config`.
-pub async fn post(way: &Way, message: &Message) -> Outcome<String> {
-    let until = Instant::now() + TOTAL;
-    let mut wait = FIRST_WAIT;
+pub async fn post(way: &Way, message: &Message, bounds: Bounds) -> Outcome<String> {
+    let until = Instant::now() + bounds.total;
+    let mut wait = bounds.first_wait;
     let mut made = 1;
     loop {
-        let deadline = until.min(Instant::now() + ATTEMPT);
+        let deadline = until.min(Instant::now() + bounds.attempt);
         let tried = timeout_at(deadline, attempt(way, message)).await;
-        let failed = match tried.unwrap_or_else(|_| Err(too_slow())) {
+        let failed = match tried.unwrap_or_else(|_| Err(too_slow(bounds.attempt))) {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
-        let is_over = made == ATTEMPTS || Instant::now() + wait >= until;
+        let is_over = made == bounds.attempts || Instant::now() + wait >= until;
         if failed.verdict != Verdict::Network || is_over {
             return Err(after(made, failed));
         }
@@ -90,13 +103,13 @@ pub async fn shake_hands(way: &Way) -> Outcome<()> {
         }
         Ok(())
     };
-    timeout(ATTEMPT, work)
-        .await
-        .unwrap_or_else(|_| Err(too_slow()))
+    let limit = BOUNDS.attempt;
+    let shaken = timeout(limit, work).await;
+    shaken.unwrap_or_else(|_| Err(too_slow(limit)))
 }
 
-fn too_slow() -> Failed {
-    Failed::new(Verdict::Network, format!("no answer within {ATTEMPT:?}"))
+fn too_slow(limit: Duration) -> Failed {
+    Failed::new(Verdict::Network, format!("no answer within {limit:?}"))
         .hint("is the server up, and does the firewall let this machine reach it?")
 }
 

@@ -28,7 +28,7 @@ pub fn text(record: &Record) -> String {
         escaped(&record.run),
         escaped(&record.host)
     );
-    let mut parts = vec![wrapped("", &head), opening(record)];
+    let mut parts = vec![wrapped("", &head), opening(record, "the report")];
     if !record.steps.is_empty() {
         let rows: Vec<String> = record.steps.iter().map(step).collect();
         parts.push(rows.join("\n"));
@@ -139,7 +139,8 @@ mod tests {
     fn a_summary_has_the_verdict_and_the_steps_and_no_more() {
         let text = text(&record());
         for part in [
-            "[backupctl] erp: failed (exit code 10), run 20261120-020000-7f3a on\nbackup1\n",
+            "[backupctl] erp: failed (exit code 10), run 20261120-020000-7f3a on backup1\n",
+            "There are 12 warnings, see the report.",
             "What happened: check: <none> & nothing",
             "What to do: look at the check",
             "fetch     done                1.5 s      2.0 KiB",

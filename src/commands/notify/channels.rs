@@ -224,6 +224,8 @@ impl<'a> Post<'a> {
         let secrets = opened(app, &needed).await?;
         let headers = webhook.headers.iter();
         let headers = headers.map(|(name, value)| (name.clone(), secrets.get(value).clone()));
+        let headers: Vec<(String, Secret)> = headers.collect();
+        learn_words(app, &headers);
         Ok(Self {
             webhook,
             way: Way {
@@ -231,7 +233,7 @@ impl<'a> Post<'a> {
                 ca_file: webhook.ca_file.clone(),
                 setting: webhook.url.setting().to_owned(),
             },
-            headers: headers.collect(),
+            headers,
         })
     }
 
@@ -245,7 +247,7 @@ impl<'a> Post<'a> {
             }
         };
         let message = webhook::message(body, self.headers.clone(), &app.output.scrubber);
-        http::post(&self.way, &message).await
+        http::post(&self.way, &message, http::BOUNDS).await
     }
 }
 
@@ -260,6 +262,16 @@ pub fn judge_urls(app: &App, restore: &Restore, secrets: &Secrets) -> Outcome<()
         endpoint(app, url, &restore.name, secrets)?;
     }
     Ok(())
+}
+
+/// Who repeats a token leaves out the `Bearer` before it.
+fn learn_words(app: &App, headers: &[(String, Secret)]) {
+    const SHORTEST: usize = 8;
+    let values = headers.iter().map(|(_, value)| value.expose());
+    let words = values.flat_map(str::split_whitespace);
+    for word in words.filter(|word| word.len() >= SHORTEST) {
+        app.output.scrubber.learn(&Secret::new(word.to_owned()));
+    }
 }
 
 /// The way of a URL whose secret, where it is one, gets opened here.
