@@ -2,7 +2,7 @@
 //!
 //! Not of single steps by hand, nor of a dry run or a `locked` one: they say nothing about the nightly refresh.
 
-use super::notify::channels::{in_time, way};
+use super::notify::channels::{in_time, way, words};
 use super::{App, Order};
 use crate::config::Restore;
 use crate::notify::http::{self, Message, Way};
@@ -123,7 +123,7 @@ pub async fn test(app: &App, switches: &[Way]) -> Vec<Notified> {
         let sent = http::post(&ping::way(there, Signal::Log, &id), &message, http::BOUNDS).await;
         let (ok, message) = match sent {
             Ok(answer) => (true, format!("{answer}, as an entry in its log")),
-            Err(failed) => (false, failed.message()),
+            Err(failed) => (false, words(&failed)),
         };
         told.push(Notified {
             to: named(there),

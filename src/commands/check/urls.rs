@@ -99,7 +99,10 @@ async fn shaken(app: &App, chain: &mut Chain, names: &Names, way: Way) {
         required: false,
     };
     if !answers(chain, &target, names.connection, app.config.network.timeout).await {
-        return chain.skip(&[names.tls], names.connection[1]);
+        if way.endpoint.is_tls() {
+            chain.skip(&[names.tls], names.connection[1]);
+        }
+        return;
     }
     if !way.endpoint.is_tls() {
         return;

@@ -144,7 +144,8 @@ fn missed(to: &str, failed: &Failed) -> Notified {
     }
 }
 
-fn words(failed: &Failed) -> String {
+/// With what to do, in one line.
+pub fn words(failed: &Failed) -> String {
     let hint = failed.hint.as_ref();
     let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
     format!("{}{hint}", failed.message())
