@@ -137,11 +137,14 @@ pub enum Command {
         #[command(flatten)]
         tell: Tell,
     },
-    /// Send the last report of a run, restore or undo again, or a test message
+    /// Send the last report of a run, restore or undo again, or a test message, by mail and webhook
+    ///
+    /// A test also leaves an entry in the log of every `ping` (URL/log, healthchecks.io's convention): neither a sign of life
+    /// nor an alarm. The report is never sent to a `ping` again.
     Notify {
         #[command(flatten)]
         job: One,
-        /// Send a test message instead
+        /// Send a test message instead, to every job's `ping` as well, or to JOB's
         #[arg(long)]
         test: bool,
     },

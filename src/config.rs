@@ -4,6 +4,7 @@
 
 mod choosing;
 mod contents;
+mod endpoint;
 mod name_time;
 mod nearest;
 mod notify;
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use endpoint::Endpoint;
 pub use name_time::NameTime;
 pub use nearest::{distance, nearest};
+pub use notify::{HttpUrl, Metrics, Notify, Webhook, WebhookFormat};
 pub use read::{Environment, environment, is_absent, load, parse};
 pub use section::is_vault_id;
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
@@ -37,6 +40,7 @@ pub struct Config {
     /// In the order of the file.
     pub restores: Vec<Restore>,
     pub notify: Notify,
+    pub metrics: Metrics,
 }
 
 /// `[secrets]`: where Fernet tokens and the keys that open them lie.
@@ -294,6 +298,8 @@ pub struct Restore {
     pub checks: Vec<Check>,
     pub after_checks: Vec<AfterCheck>,
     pub targets: Targets,
+    /// This job's own, instead of `notify.ping`.
+    pub ping: Option<HttpUrl>,
 }
 
 /// What the operator has promised to somebody; None: nothing.
@@ -376,13 +382,6 @@ pub enum Expectation {
     NewerThan(Duration),
     /// At least so many percent of what the same statement gives in the live database; more than 0, 100 at most.
     AtLeastOfLive(f64),
-}
-
-/// `[notify]`.
-#[derive(Debug, Clone)]
-pub struct Notify {
-    pub on: NotifyOn,
-    pub email: Option<Email>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

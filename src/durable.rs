@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// How often a directory is emptied before it is given up: a thread that has been told to stop may still put a few files into it.
@@ -81,6 +81,21 @@ pub fn write(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let written = write_temp(temp, content).and_then(|()| publish(temp, path));
     if written.is_err() {
         // The first error is the one to tell; a leftover temp file is replaced by the next write.
+        let _ = fs::remove_file(temp);
+    }
+    written
+}
+
+/// As [`write`], but everybody may read the file (0644), whatever the umask: for what others are meant to see.
+///
+/// # Errors
+/// Whatever the file system says; the old file is then untouched and the temp file removed.
+pub fn write_readable(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let readable = || fs::set_permissions(temp, fs::Permissions::from_mode(0o644));
+    let written = write_temp(temp, content).and_then(|()| readable());
+    let written = written.and_then(|()| publish(temp, path));
+    if written.is_err() {
+        // As above.
         let _ = fs::remove_file(temp);
     }
     written
@@ -166,8 +181,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

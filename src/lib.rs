@@ -2,7 +2,7 @@
 //!
 //! Commands (`commands/`, one file each) connect mechanisms; mechanisms (`store`, `database`, `notify`, `archive`, `network`) don't
 //! know each other; everybody may use the foundations: `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
-//! `process`, `durable`, `escape`, `log`, `output`. A test reads the `use crate::` lines and holds that true.
+//! `process`, `durable`, `escape`, `log`, `metrics`, `output`. A test reads the `use crate::` lines and holds that true.
 
 pub mod archive;
 pub mod cli;
@@ -14,6 +14,7 @@ pub mod escape;
 pub mod journal;
 pub mod lock;
 pub mod log;
+pub mod metrics;
 pub mod network;
 pub mod notify;
 pub mod output;

@@ -64,6 +64,23 @@ pub fn hold(state_dir: &Path, job: &str, holder: &Holder) -> Result<Lock, Refuse
     Ok(Lock { _file: file })
 }
 
+/// Takes a directory's lock, which is held for moments only, and waits so long for it. It is no job's, and leaves no file behind.
+///
+/// # Errors
+/// Whatever the system says; `WouldBlock`: somebody held it all the time.
+pub fn wait(directory: &Path, longest: Duration) -> io::Result<Lock> {
+    let file = File::open(directory)?;
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < longest => sleep(LOOK),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Whoever only looks who holds the lock has it for a moment as well: that is no other run.
 fn take(file: &File) -> rustix::io::Result<()> {
     for _ in 0..LOOKS {
@@ -186,6 +203,21 @@ mod tests {
                 drop(looking);
             });
             hold(dir.path(), "erp", &holder("run")).expect("free after the look");
+        });
+    }
+
+    #[test]
+    fn a_moments_lock_is_waited_for_and_not_for_ever() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let first = wait(dir.path(), LOOK).expect("a free lock");
+        let refused = wait(dir.path(), LOOK).expect_err("a held one");
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(LOOK);
+                drop(first);
+            });
+            wait(dir.path(), Duration::from_secs(20)).expect("free after a moment");
         });
     }
 

@@ -4,6 +4,7 @@ mod choosing;
 mod contents;
 mod example;
 mod found;
+mod urls;
 
 use std::path::Path;
 

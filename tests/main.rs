@@ -13,6 +13,7 @@ mod load;
 mod locks;
 mod map;
 mod matrix;
+mod metrics;
 mod notify;
 mod proxy;
 mod report;

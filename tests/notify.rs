@@ -2,7 +2,9 @@
 
 mod command;
 mod peers;
+mod ping;
 mod servers;
+mod webhook;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

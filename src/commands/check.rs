@@ -8,6 +8,7 @@ mod here;
 mod mail;
 mod source;
 mod target;
+mod urls;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 
 pub use self::as_cron::become_cron;
 use self::chain::Chain;
-use super::{App, Job, Order, begin, space};
+use super::{App, Job, Order, begin, space, telling};
 use crate::cli::{Check, Only};
 use crate::config::{Config, Email, Postgres, Restore, SecretRef, Store, StoreKind};
 use crate::network::{self, Target};
@@ -105,10 +106,9 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
         return chain;
     };
     here::configuration(&mut chain, config);
-    let email = config.notify.email.as_ref();
     let mut needed = of_way_in(store);
     needed.extend(restore.zip_password.iter().chain(&database.password));
-    needed.extend(email.and_then(|email| email.password.as_ref()));
+    needed.extend(telling::secrets(config, restore));
     let opened = here::secrets(app, &mut chain, &needed).await;
     here::directories(&mut chain, config);
     let tools = here::tools(&mut chain, database.bin_dir.as_deref()).await;
@@ -126,9 +126,10 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
     let held = target::enter(app, &mut chain, database, (&opened, &job.run.id)).await;
     target::fit(&mut chain, &job, (held, tools), newest.as_ref()).await;
     space_here(&mut chain, &job, newest.as_ref());
-    if let Some(email) = email {
+    if let Some(email) = &config.notify.email {
         mail::log_in(app, &mut chain, email, &opened).await;
     }
+    urls::links(app, &mut chain, restore, &opened).await;
     chain
 }
 

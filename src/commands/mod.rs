@@ -11,8 +11,10 @@ pub mod in_place;
 mod jobs;
 pub mod leftovers;
 pub mod list;
+pub mod metrics;
 pub mod notify;
 pub mod old_runs;
+pub mod ping;
 pub mod prepared;
 pub mod previous;
 pub mod reach;
@@ -23,12 +25,14 @@ pub mod space;
 pub mod status;
 pub mod stream;
 pub mod swap;
+pub mod telling;
 pub mod trust;
 pub mod undo;
 pub mod unzip;
 pub mod vault;
 
 pub use self::jobs::{job, jobs};
+use self::ping::Pulse;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -175,20 +179,21 @@ pub async fn perform(
     let lock = match locked(app, restore, order, &run) {
         Ok(lock) => lock,
         Err(failed) => {
-            let is_news = failed.verdict != Verdict::Locked || is_overdue(app, restore);
             report.judge(&Err(failed));
-            if is_news && order.mail && !app.options.dry_run {
-                notify::tell(app, &mut report).await;
-            }
+            telling::of_none(app, restore, order, &mut report).await;
             return report.record;
         }
     };
     if !app.options.dry_run {
         keep_record(app, &mut report, &run);
     }
-    // Boxed: the type of everything that a run awaits is deeper than the compiler follows.
+    // Boxed, as what follows: the type of everything that a run awaits is deeper than the compiler follows, and a debug build's stack.
+    let pulse = Box::pin(Pulse::of(app, restore, order)).await;
+    if let Some(pulse) = &pulse {
+        Box::pin(pulse.begin(app, &report.record, &run)).await;
+    }
     let outcome = Box::pin(guarded(app, restore, order, &mut report, work)).await;
-    finish(app, order, &mut report, outcome).await;
+    finish(app, (order, pulse), &mut report, outcome).await;
     if lock.is_some() {
         old_runs::prune(app, restore);
     }
@@ -409,8 +414,8 @@ async fn set_up<'a>(
     if order.database {
         needed.extend(&database.password);
     }
-    if let (true, Some(email)) = (order.mail, &config.notify.email) {
-        needed.extend(&email.password);
+    if order.mail {
+        needed.extend(telling::secrets(config, restore));
     }
     let secrets = tokio::select! {
         secrets = Secrets::open(&config.secrets, &needed) => secrets?,
@@ -419,6 +424,9 @@ async fn set_up<'a>(
     secrets.teach(&app.output.scrubber);
     for warning in secrets.warnings() {
         run.notes.warn(warning);
+    }
+    if order.mail {
+        notify::channels::judge_urls(app, restore, &secrets)?;
     }
     Ok(Job {
         config,
@@ -430,18 +438,12 @@ async fn set_up<'a>(
     })
 }
 
-/// Writes the report; where that can't be done, a finished run leaves a duty behind.
-fn on_record(app: &App, report: &mut Report) -> bool {
-    let saved = report.save();
-    if let Err(failed) = &saved {
-        app.output.error(failed);
-        let hint = failed.hint.as_deref().unwrap_or_default();
-        report.attention(&failed.message(), hint);
-    }
-    saved.is_ok()
-}
-
-async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<()>) {
+async fn finish(
+    app: &App,
+    (order, pulse): (Order, Option<Pulse>),
+    report: &mut Report,
+    outcome: Outcome<()>,
+) {
     let outcome = outcome.map_err(|failed| app.signals.named(failed));
     if app.options.dry_run && outcome.is_ok() {
         let conclusion = "result    nothing was changed; the real one would start".to_owned();
@@ -457,14 +459,7 @@ async fn finish(app: &App, order: Order, report: &mut Report, outcome: Outcome<(
         return report.forget();
     }
     report.catch_up(&app.config.state_dir);
-    // Before people are told, so that they are told this too.
-    let is_on_record = on_record(app, report);
-    if order.mail {
-        notify::tell(app, report).await;
-        if is_on_record {
-            on_record(app, report);
-        }
-    }
+    telling::of_end(app, (order, pulse), report).await;
     report.ended(&app.config.state_dir);
     tracing::info!(run = %report.run.id, "ended: {}", report.record.verdict.unwrap_or(Verdict::Bug));
     app.run_log.end();

@@ -121,6 +121,13 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
     Ok(state)
 }
 
+/// The last run, and the last success, of what may have made something live; from the newest report to the oldest.
+pub fn last_and_success(
+    newest_first: impl Iterator<Item = Record>,
+) -> (Option<Record>, Option<Record>) {
+    found(newest_first.filter(changes_live))
+}
+
 /// Commands that may have made something live; the others, and what was loaded beside it, say nothing of its age.
 fn changes_live(record: &Record) -> bool {
     !record.is_beside() && matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::nearest::nearest;
-use super::notify::notify;
+use super::notify::{metrics, notify};
 use super::restores::restores;
 use super::section::{Problems, Section};
 use super::session::session;
@@ -149,6 +149,7 @@ fn whole(
             .collect(),
         restores: restores(&mut root),
         notify: notify(&mut root),
+        metrics: metrics(&mut root),
     };
     references(&config, &mut root, problems);
     root.finish();

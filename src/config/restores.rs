@@ -63,6 +63,7 @@ fn restore(name: &str, mut section: Section<'_>) -> Restore {
         checks: each(&mut section, "checks", check),
         after_checks: each(&mut section, "after_checks", after_check),
         targets: targets(&mut section),
+        ping: section.url("ping"),
     };
     judge(&section, &restore);
     section.finish();

@@ -4,23 +4,21 @@
 //! takes them for answers that came encrypted (the class of CVE-2011-0411).
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use super::tls::{Greeted, tls};
+use super::dial::{addresses, dial, stays_here};
+use super::tls::{Greeted, Peer, tls};
 use crate::config::{Email, MailSecurity};
 use crate::escape::escaped;
 use crate::secret::Secret;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
-/// For each address of the server.
-const CONNECT: Duration = Duration::from_secs(10);
 /// RFC 5321 allows 512 bytes a line; nobody needs more lines.
 const REPLY_BYTES: u64 = 32 * 1024;
 
@@ -31,7 +29,7 @@ pub(super) async fn open(email: &Email, password: Option<&Secret>) -> Outcome<As
     let name = own_name(&stream);
     let stream: Box<dyn AsyncTokioStream> = match email.security {
         MailSecurity::None => Box::new(stream),
-        MailSecurity::Tls => Box::new(Greeted::new(b"", tls(email, stream).await?)),
+        MailSecurity::Tls => Box::new(Greeted::new(b"", encrypt(email, stream).await?)),
         MailSecurity::StartTls => {
             let stream = starttls(stream, &name).await.hint(
                 "check `notify.email.port` and `security`: 587 is `starttls`, 465 is `tls`",
@@ -39,7 +37,7 @@ pub(super) async fn open(email: &Email, password: Option<&Secret>) -> Outcome<As
             // lettre waits for a greeting, which the server has given before TLS and won't repeat.
             Box::new(Greeted::new(
                 b"220 encrypted\r\n",
-                tls(email, stream).await?,
+                encrypt(email, stream).await?,
             ))
         }
     };
@@ -115,35 +113,28 @@ async fn log_in(
 }
 
 async fn connect(email: &Email) -> Outcome<TcpStream> {
-    let addresses: Vec<SocketAddr> = lookup_host((email.server.as_str(), email.port))
-        .await
-        .judge(Verdict::Network, "look up its address")?
-        .collect();
-    if email.security == MailSecurity::None
-        && !addresses.iter().all(|address| address.ip().is_loopback())
-    {
+    let addresses = addresses(&email.server, email.port).await?;
+    if email.security == MailSecurity::None && !stays_here(&addresses) {
         return Err(Failed::new(
             Verdict::Config,
             "mail goes without TLS to this machine only",
         )
         .hint("set `notify.email.security` to `starttls` or `tls`"));
     }
-    let mut last = Failed::new(Verdict::Network, "it has no address");
-    for address in addresses {
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => {
-                last = Failed::new(Verdict::Network, format!("connect to {address}: {error}"));
-            }
-            Err(_) => {
-                last = Failed::new(
-                    Verdict::Network,
-                    format!("connect to {address}: no answer within {CONNECT:?}"),
-                );
-            }
-        }
-    }
-    Err(last.hint("check `notify.email.server`, `port`, and the firewall"))
+    let stream = dial(&addresses).await;
+    stream.hint("check `notify.email.server`, `port`, and the firewall")
+}
+
+/// Speaks TLS with the mail server, whose certificate must be for its configured name.
+async fn encrypt(email: &Email, stream: TcpStream) -> Outcome<TlsStream<TcpStream>> {
+    let peer = Peer {
+        host: &email.server,
+        ca_file: email.ca_file.as_deref(),
+        host_setting: "notify.email.server",
+        ca_setting: "notify.email.ca_file",
+        otherwise: "check `notify.email.port` and `security`: 587 is `starttls`, 465 is `tls`",
+    };
+    tls(peer, stream).await
 }
 
 /// This machine's full name, or its address: RFC 5321, section 4.1.4, and what strict servers accept.

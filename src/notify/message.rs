@@ -26,7 +26,7 @@ pub fn subject(record: &Record) -> String {
 #[must_use]
 pub fn text(record: &Record, report_file: Option<&Path>) -> String {
     let sections = [
-        Some(opening(record)),
+        Some(opening(record, "below")),
         record
             .archive
             .as_ref()
@@ -66,13 +66,14 @@ pub fn test_text(host: &str, now: Timestamp) -> String {
     format!("{}\n\n{}\n", wrapped("", &sentence), wrapped("", rest))
 }
 
-fn opening(record: &Record) -> String {
+/// The outcome in a sentence, what happened, and what to do; `where_else` the warnings are to be seen.
+pub(super) fn opening(record: &Record, where_else: &str) -> String {
     let mut lines = vec![wrapped("", &outcome(record))];
     lines.extend(consequence(record).map(|text| wrapped("", &text)));
     match record.warnings.len() {
         0 => {}
-        1 => lines.push("There is a warning, see below.".to_owned()),
-        count => lines.push(format!("There are {count} warnings, see below.")),
+        1 => lines.push(format!("There is a warning, see {where_else}.")),
+        count => lines.push(format!("There are {count} warnings, see {where_else}.")),
     }
     let is_said = record.verdict == Some(Verdict::Done);
     if let Some(message) = record.message.as_ref().filter(|_| !is_said) {
@@ -237,7 +238,10 @@ fn told(record: &Record) -> Option<String> {
             wrapped(&indent, &escaped(&notified.message))
         )
     });
-    (!record.notified.is_empty()).then(|| titled("Mail", rows))
+    let is_mail = |to: &str| !to.starts_with("http");
+    let only_mail = record.notified.iter().all(|told| is_mail(&told.to));
+    let title = if only_mail { "Mail" } else { "Told" };
+    (!record.notified.is_empty()).then(|| titled(title, rows))
 }
 
 fn run(record: &Record, report_file: Option<&Path>) -> String {

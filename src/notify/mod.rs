@@ -1,13 +1,19 @@
-//! How people are told: what to say (`message`), how it looks as a mail (`compose`), and to whom it goes (`email`).
+//! How people are told: what to say (`message`), how it looks as a mail (`compose`), and to whom it goes (`email`); and how programs
+//! are: what of it goes to a URL (`summary`), as a `webhook` or a `ping`, by `http`.
 
 pub mod compose;
 mod connection;
+mod dial;
 pub mod email;
+pub mod http;
 mod layout;
 pub mod message;
 mod outcome;
+pub mod ping;
+mod summary;
 mod tables;
 mod tls;
+pub mod webhook;
 
 use crate::config::NotifyOn;
 use crate::escape::escaped;

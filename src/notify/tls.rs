@@ -16,33 +16,44 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::Email;
 use crate::escape::escaped;
 use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
-/// Speaks TLS with the configured server, whose certificate must be for its configured name.
-pub(super) async fn tls(email: &Email, stream: TcpStream) -> Outcome<TlsStream<TcpStream>> {
-    let name = ServerName::try_from(email.server.clone())
-        .judge(Verdict::Config, "`notify.email.server`")?;
-    let connector = TlsConnector::from(Arc::new(trust(email.ca_file.as_deref())?));
+/// With whom TLS is spoken, and the settings that mend it where that fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer<'a> {
+    /// The name that its certificate must be for.
+    pub host: &'a str,
+    pub ca_file: Option<&'a Path>,
+    pub host_setting: &'a str,
+    pub ca_setting: &'a str,
+    /// What to do where it isn't about the certificate.
+    pub otherwise: &'a str,
+}
+
+pub(super) async fn tls(peer: Peer<'_>, stream: TcpStream) -> Outcome<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(peer.host.to_owned())
+        .judge(Verdict::Config, format!("`{}`", peer.host_setting))?;
+    let connector = TlsConnector::from(Arc::new(trust(peer)?));
     connector
         .connect(name, stream)
         .await
-        .map_err(|error| untrusted(&error))
+        .map_err(|error| untrusted(peer, &error))
 }
 
 /// The system's authorities and the configured one.
-fn trust(ca_file: Option<&Path>) -> Outcome<ClientConfig> {
+fn trust(peer: Peer<'_>) -> Outcome<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = ca_file {
-        let (added, _) = roots.add_parsable_certificates(certificates(file)?);
-        if added == 0 {
-            return Err(Failed::new(
-                Verdict::Config,
-                format!("no certificate in {}", file.display()),
-            )
-            .hint("`notify.email.ca_file` is a PEM file with the certificate of an authority"));
+    if let Some(file) = peer.ca_file {
+        let what_it_is = format!(
+            "`{}` is a PEM file with the certificate of an authority",
+            peer.ca_setting
+        );
+        let found = certificates(file).hint(&what_it_is)?;
+        if roots.add_parsable_certificates(found).0 == 0 {
+            let told = format!("no certificate in {}", file.display());
+            return Err(Failed::new(Verdict::Config, told).hint(what_it_is));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -56,10 +67,9 @@ fn certificates(file: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
         .judge(Verdict::Config, format!("read {}", file.display()))
-        .hint("`notify.email.ca_file` is a PEM file with the certificate of an authority")
 }
 
-fn untrusted(error: &io::Error) -> Failed {
+fn untrusted(peer: Peer<'_>, error: &io::Error) -> Failed {
     let inner = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -67,15 +77,19 @@ fn untrusted(error: &io::Error) -> Failed {
         Verdict::Refused,
         format!("TLS: {}", escaped(&error.to_string())),
     );
+    let (host, ca) = (peer.host_setting, peer.ca_setting);
     match inner {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            Failed::new(Verdict::Refused, "TLS: the certificate is signed by an authority that this machine doesn't know")
-                .hint("for a private authority set `notify.email.ca_file` to its certificate")
-        }
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            failed.hint("`notify.email.server` must be a name in the certificate; a private authority belongs into `notify.email.ca_file`")
-        }
-        _ => failed.hint("check `notify.email.port` and `security`: 587 is `starttls`, 465 is `tls`"),
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Failed::new(
+            Verdict::Refused,
+            "TLS: the certificate is signed by an authority that this machine doesn't know",
+        )
+        .hint(format!(
+            "for a private authority set `{ca}` to its certificate"
+        )),
+        Some(rustls::Error::InvalidCertificate(_)) => failed.hint(format!(
+            "`{host}` must be a name in the certificate; a private authority belongs into `{ca}`"
+        )),
+        _ => failed.hint(peer.otherwise),
     }
 }
 

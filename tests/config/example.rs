@@ -123,6 +123,7 @@ fn every_setting_that_the_reader_knows_is_in_the_example() {
         include_str!("../../src/config/restores.rs"),
         include_str!("../../src/config/choosing.rs"),
         include_str!("../../src/config/contents.rs"),
+        include_str!("../../src/config/notify.rs"),
     ];
     let known: BTreeSet<&str> = sources
         .iter()
@@ -148,7 +149,7 @@ fn every_setting_that_the_reader_knows_is_in_the_example() {
 
 /// The keys in calls such as `section.text("key")` and `glob(&mut section, "key")`.
 fn asked_for(source: &str) -> impl Iterator<Item = &str> {
-    const ASK: [&str; 17] = [
+    const ASK: [&str; 18] = [
         "text(",
         "texts(",
         "flag(",
@@ -160,6 +161,7 @@ fn asked_for(source: &str) -> impl Iterator<Item = &str> {
         "file(",
         "files(",
         "secret(",
+        "url(",
         "scalar(",
         "decimal(",
         "commands(",

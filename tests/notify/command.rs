@@ -29,7 +29,7 @@ fn text(mail: &Received) -> String {
     decoded["parts"][0][3].as_str().expect("a text").to_owned()
 }
 
-fn change(setup: &Setup, from: &str, to: &str) {
+pub fn change(setup: &Setup, from: &str, to: &str) {
     let path = setup.path("config.toml");
     let config = fs::read_to_string(&path).expect("config.toml");
     assert!(config.contains(from), "{from} in\n{config}");

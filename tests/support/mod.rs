@@ -1,6 +1,7 @@
 //! Real servers, started by the tests on loopback in temporary directories, and stopped when the test process ends.
 
 pub mod archives;
+pub mod hook;
 pub mod packers;
 pub mod paramiko_sftp;
 pub mod pgbouncer;

@@ -194,7 +194,8 @@ fn spawn(dir: &Path, port: u16, options: &Options) -> Child {
         .expect("/usr/bin/python3 with python3-aiosmtpd")
 }
 
-fn make_certificates(dir: &Path, names: &str) {
+/// An authority, and a certificate by it for `names`.
+pub(super) fn make_certificates(dir: &Path, names: &str) {
     let config = format!(
         "[req]\ndistinguished_name = name\n[name]\n\
          [ca]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = keyCertSign\n\

@@ -56,6 +56,9 @@ pub async fn secrets(app: &App, chain: &mut Chain, needed: &[&SecretRef]) -> Ope
 pub fn directories(chain: &mut Chain, config: &Config) {
     chain.take("state_dir", state(&config.state_dir), Clone::clone);
     chain.take("log", log(&config.log), Clone::clone);
+    if let Some(file) = &config.metrics.textfile {
+        chain.take("metrics", metrics(file), Clone::clone);
+    }
 }
 
 fn state(path: &Path) -> Outcome<String> {
@@ -75,16 +78,26 @@ fn log(log: &Log) -> Outcome<String> {
     let Some(file) = &log.file else {
         return Ok("each run's own, in state_dir".to_owned());
     };
+    directory_of(file, "log.file")?;
+    Ok(file.display().to_string())
+}
+
+fn metrics(file: &Path) -> Outcome<String> {
+    directory_of(file, "metrics.textfile")?;
+    Ok(file.display().to_string())
+}
+
+/// A file's, which must be there, and be ours to write in.
+fn directory_of(file: &Path, setting: &str) -> Outcome<()> {
     let directory = file.parent().unwrap_or(Path::new("/"));
     if !directory.is_dir() {
         let told = format!("{} is no directory", directory.display());
         return Err(Failed::new(Verdict::Config, told).hint(format!(
-            "mkdir -p {}, or correct `log.file`",
+            "mkdir -p {}, or correct `{setting}`",
             directory.display()
         )));
     }
-    writable(directory, "`log.file`")?;
-    Ok(file.display().to_string())
+    writable(directory, &format!("`{setting}`"))
 }
 
 fn writable(directory: &Path, setting: &str) -> Outcome<()> {

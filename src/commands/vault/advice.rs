@@ -1,6 +1,6 @@
 //! Who uses a secret of the vault, and what to change where its password changes.
 
-use crate::config::{Config, SecretRef, StoreKind};
+use crate::config::{Config, HttpUrl, SecretRef, StoreKind, Webhook};
 use crate::database::quote::quote_identifier;
 use crate::escape::escaped;
 
@@ -24,13 +24,17 @@ pub fn references(config: &Config) -> Vec<&SecretRef> {
             .iter()
             .filter_map(|r| r.zip_password.as_ref()),
     );
+    let notify = &config.notify;
     found.extend(
-        config
-            .notify
+        notify
             .email
             .iter()
             .filter_map(|mail| mail.password.as_ref()),
     );
+    found.extend(notify.webhook.iter().flat_map(Webhook::references));
+    let pings = config.restores.iter().map(|restore| &restore.ping);
+    let pings = pings.chain([&notify.ping]).flatten();
+    found.extend(pings.filter_map(HttpUrl::reference));
     found
 }
 
@@ -106,7 +110,12 @@ fn of_setting(config: &Config, setting: &str, user: Option<&str>) -> String {
                 escaped(account)
             )
         }
-        ["notify", ..] => format!("{setting}: change it with whoever runs the mail server"),
+        ["notify", "email", ..] => {
+            format!("{setting}: change it with whoever runs the mail server")
+        }
+        ["notify", ..] | ["restores", _, "ping"] => {
+            format!("{setting}: change it with whoever runs the server that it leads to")
+        }
         _ => format!("{setting}: whoever makes the archives must use it"),
     }
 }

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Section;
-use crate::config::{SecretRef, SecretSource};
+use crate::config::{Endpoint, HttpUrl, SecretRef, SecretSource};
 
 const NO_ID: &str = "names no secret of the vault; write \"vault:ID\" with letters, digits, `-`, `_` and `.`, 64 at most";
 
@@ -42,7 +42,36 @@ impl Section<'_> {
     /// A reference to a secret, or a list of references tried in order.
     pub fn secret(&mut self, key: &'static str) -> Option<SecretRef> {
         let value = self.value(key)?;
-        let references = match value.get_ref() {
+        self.reference(key, value.get_ref())
+    }
+
+    /// Every value of this table, whatever its name, as a reference.
+    pub fn secrets(&self) -> Vec<(String, SecretRef)> {
+        let entries = self.table.iter();
+        let found = entries.filter_map(|(name, value)| {
+            let name = name.get_ref();
+            Some((name.to_string(), self.reference(name, value.get_ref())?))
+        });
+        found.collect()
+    }
+
+    /// A URL that something is sent to, or a reference to one. `{job}` stands for a job's name.
+    pub fn url(&mut self, key: &'static str) -> Option<HttpUrl> {
+        let text = self.value(key)?.get_ref().as_str();
+        let Some(url) = text.filter(|text| text.contains("://")) else {
+            return self.secret(key).map(HttpUrl::Referred);
+        };
+        if let Err(why) = Endpoint::parse(&url.replace("{job}", "job")) {
+            self.problem(key, &why);
+        }
+        Some(HttpUrl::Written {
+            setting: self.path_of(key),
+            url: url.to_owned(),
+        })
+    }
+
+    fn reference(&self, key: &str, value: &DeValue<'_>) -> Option<SecretRef> {
+        let references = match value {
             DeValue::Array(items) => items.iter().map(Spanned::get_ref).collect(),
             one => vec![one],
         };
