@@ -1,5 +1,6 @@
 //! Every flag and command, with the help text.
 
+mod schedule;
 mod vault;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use schedule::{Schedule, TimeOfDay};
 pub use vault::{Vault, Whose};
 
 use crate::config::parse_duration;
@@ -176,6 +178,17 @@ pub enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Print, or install, what runs the jobs every night: systemd's units or a crontab
+    ///
+    /// A hardened service with its timer, and a second timer for `status --max-age`, which fails, and so shows in `systemctl --failed`, where no
+    /// run succeeds any more. Only files that backupctl wrote are ever replaced or removed. The exit code is 12 (attention) where
+    /// the files are written but nothing could be started.
+    #[command(after_help = "Examples:\n  \
+                            backupctl schedule                          print the units\n  \
+                            backupctl schedule --install --at 03:30     write them, start the timers\n  \
+                            backupctl schedule --cron --user backup     a file for /etc/cron.d\n  \
+                            backupctl schedule --remove")]
+    Schedule(Schedule),
     /// Keep secrets: keys, tokens, and the vault that `vault:ID` refers to
     #[command(subcommand)]
     Vault(Vault),

@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// How often a directory is emptied before it is given up: a thread that has been told to stop may still put a few files into it.
@@ -58,6 +58,22 @@ pub fn write(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let written = write_temp(temp, content).and_then(|()| publish(temp, path));
     if written.is_err() {
         // The first error is the one to tell; a leftover temp file is replaced by the next write.
+        let _ = fs::remove_file(temp);
+    }
+    written
+}
+
+/// As [`write`], for a file that everybody may read (0644): a unit, a crontab.
+///
+/// # Errors
+/// See [`write`].
+pub fn write_public(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let readable = fs::Permissions::from_mode(0o644);
+    let written = write_temp(temp, content)
+        .and_then(|()| fs::set_permissions(temp, readable))
+        .and_then(|()| publish(temp, path));
+    if written.is_err() {
+        // As in `write`.
         let _ = fs::remove_file(temp);
     }
     written
@@ -143,8 +159,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@
 //! know each other; everybody may use the foundations: `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
 //! `process`, `durable`, `escape`, `log`, `output`. A test reads the `use crate::` lines and holds that true.
 
+pub mod account;
 pub mod archive;
 pub mod cli;
 pub mod commands;
@@ -106,7 +107,10 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         read => read?,
     };
     secret::fill_in_users(&mut config);
-    let (run_log, warnings) = log::start(Some(&config.log), &global, output);
+    // By root for somebody else: the log would belong to root, and that user's runs could not write it.
+    let is_for_others = matches!(command, Command::Schedule(_));
+    let log = Some(&config.log).filter(|_| !is_for_others);
+    let (run_log, warnings) = log::start(log, &global, output);
     for warning in warnings {
         output.say(&format!("warning: {warning}"));
     }
@@ -166,11 +170,12 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Notify { job, test } => {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
-        Command::Status { jobs, max_age } => status(app, &jobs, max_age),
+        Command::Status { jobs, max_age } => status(app, &jobs, max_age).await,
         Command::Check(check) => commands::check::command(app, &check).await,
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),
+        Command::Schedule(flags) => commands::schedule::command(app, &flags).await,
         Command::Vault(Vault::Encrypt) => encrypt(app).await,
         Command::Vault(vault) => commands::vault::manage::command(app, vault).await,
         Command::Completions { .. } => Ok(Verdict::Done),
@@ -234,10 +239,10 @@ async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Ver
 }
 
 /// Every job's state in turn; one that can't be read doesn't hide the others.
-fn status(app: &App, named: &[String], max_age: Option<Duration>) -> Outcome<Verdict> {
+async fn status(app: &App, named: &[String], max_age: Option<Duration>) -> Outcome<Verdict> {
     let mut worst = Verdict::Done;
     for restore in commands::jobs(&app.config, named)? {
-        let verdict = match commands::status::command(app, restore, max_age) {
+        let verdict = match commands::status::command(app, restore, max_age).await {
             Ok(state) => app.output.state(
                 &state,
                 || commands::status::text(&state),

@@ -129,6 +129,7 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
     if let Some(email) = email {
         mail::log_in(app, &mut chain, email, &opened).await;
     }
+    here::timer(&mut chain, config, &restore.name).await;
     chain
 }
 

@@ -18,6 +18,7 @@ pub mod previous;
 pub mod reach;
 pub mod restore;
 pub mod run;
+pub mod schedule;
 pub mod space;
 pub mod status;
 pub mod stream;
