@@ -1,5 +1,6 @@
 //! Every flag and command, with the help text.
 
+mod init;
 mod schedule;
 mod vault;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use init::Init;
 pub use schedule::{Schedule, TimeOfDay};
 pub use vault::{Vault, Whose};
 
@@ -68,6 +70,16 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first configuration, with its key and env file, and check it
+    ///
+    /// Asks a few questions on a terminal; what flags have said is not asked, and without a terminal nothing is. It never overwrites
+    /// anything, writes all files at the end or none, learns the store's host key only if you say so, and ends with `check`.
+    #[command(after_help = "Examples:\n  \
+                            backupctl init                                  asks\n  \
+                            backupctl -c /srv/erp/config.toml init --store /mnt/backups \\\n    \
+                            --database postgresql://postgres@localhost/erp \\\n    \
+                            --database-password-file password               asks nothing without a terminal")]
+    Init(Box<Init>),
     /// Fetch, prove, load and swap in the newest archive, then tell people
     Run {
         /// Restore jobs, in this order [default: all of the configuration]
@@ -246,7 +258,7 @@ pub struct Beside {
 }
 
 /// What is checked, and how.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Check {
     /// Restore jobs, in this order [default: all of the configuration]
     #[arg(value_name = "JOB", conflicts_with_all = ["store", "database", "email"])]

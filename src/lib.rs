@@ -99,6 +99,44 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         }
         _ => {}
     }
+    let signals = listen().judge(Verdict::Local, "listen for signals")?;
+    match command {
+        Command::Init(flags) => begin(global, &flags, output, signals).await,
+        command => with_configuration(global, command, output, signals).await,
+    }
+}
+
+/// The first configuration is written, and then checked like any other.
+async fn begin(
+    mut global: cli::Global,
+    flags: &cli::Init,
+    output: &Output,
+    signals: Signals,
+) -> Outcome<Verdict> {
+    let environment = config::environment();
+    let scene = commands::init::Scene {
+        options: &global,
+        output,
+        signals: &signals,
+        environment: &environment,
+    };
+    let written = commands::init::command(scene, flags).await;
+    let Some(file) = written.map_err(|failed| signals.named(failed))? else {
+        return Ok(Verdict::Done);
+    };
+    global.config = Some(file.clone());
+    let check = Command::Check(cli::Check::default());
+    let verdict = with_configuration(global, check, output, signals).await?;
+    commands::init::farewell(output, &file, verdict);
+    Ok(verdict)
+}
+
+async fn with_configuration(
+    global: cli::Global,
+    command: Command,
+    output: &Output,
+    signals: Signals,
+) -> Outcome<Verdict> {
     let environment = config::environment();
     let mut config = match configuration(&global, &command, &environment) {
         Err(failed) if matches!(command, Command::Check(_)) => {
@@ -114,7 +152,6 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
     for warning in warnings {
         output.say(&format!("warning: {warning}"));
     }
-    let signals = listen().judge(Verdict::Local, "listen for signals")?;
     let app = App {
         config,
         options: global,
@@ -178,7 +215,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Schedule(flags) => commands::schedule::command(app, &flags).await,
         Command::Vault(Vault::Encrypt) => encrypt(app).await,
         Command::Vault(vault) => commands::vault::manage::command(app, vault).await,
-        Command::Completions { .. } => Ok(Verdict::Done),
+        Command::Completions { .. } | Command::Init(_) => Ok(Verdict::Done),
     }
 }
 

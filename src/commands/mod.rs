@@ -8,6 +8,7 @@ pub mod check;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;
+pub mod init;
 mod jobs;
 pub mod leftovers;
 pub mod list;

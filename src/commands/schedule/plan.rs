@@ -66,6 +66,9 @@ impl Plan {
         }
         judge_on_failure(flags.on_failure.as_deref())?;
         let program = std::env::current_exe().judge(Verdict::Local, "find our own program")?;
+        if !flags.cron {
+            startable(&program)?;
+        }
         let at = times(flags);
         let mark = Mark {
             format: 1,
@@ -370,6 +373,20 @@ fn plain_text(path: &Path) -> Outcome<String> {
         )
         .hint("use a path without control characters, in UTF-8")
     })
+}
+
+/// systemd takes no program with these in its path, however they are quoted.
+fn startable(program: &Path) -> Outcome<()> {
+    let text = program.to_string_lossy();
+    if !text.contains(['"', '\'', '\\']) {
+        return Ok(());
+    }
+    let told = format!(
+        "systemd starts no program with quotes or backslashes in its path: {}",
+        escaped(&text)
+    );
+    Err(Failed::new(Verdict::Config, told)
+        .hint("move it, to /usr/local/bin for example, or use `--cron`"))
 }
 
 fn judge_on_failure(unit: Option<&str>) -> Outcome<()> {
