@@ -303,7 +303,7 @@ fn control_c_at_any_question_leaves_nothing_and_the_terminal_as_it_was() {
             &[
                 ("empty: none): ", "\n"),
                 ("empty: none): ", "\n"),
-                ("no mail): ", "\n"),
+                ("smtps://", "\n"),
                 ("[y/N] ", "\u{3}"),
             ],
         ),
@@ -338,7 +338,7 @@ fn an_ended_input_and_a_no_leave_nothing() {
     let dialog = [
         ("none): ", "\n"),
         ("none): ", "\n"),
-        ("no mail): ", "\n"),
+        ("smtps://", "\n"),
         ("[y/N] ", "n\n"),
     ];
     converse(&new.setup, &all, &dialog).expect(2);

@@ -181,10 +181,10 @@ async fn host_key(scene: Scene<'_>, flags: &Init, config: &Config) -> Outcome<Op
     };
     let (presented, is_known) = match looked {
         Err(failed) if failed.verdict == Verdict::Network => {
-            scene.output.error(&failed);
-            scene.output.say(&format!(
-                "its host key is learnt later, by `backupctl trust {name}`"
-            ));
+            let server = format!("ask {}:{} for its host key", settings.host, settings.port);
+            let file = config.file.display();
+            let later = format!("it is learnt later: backupctl -c {file} trust {name}");
+            scene.output.error(&failed.context(server).hint(later));
             return Ok(None);
         }
         looked => looked?,

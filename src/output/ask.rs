@@ -98,7 +98,13 @@ impl Output {
     ) -> Outcome<String> {
         let usual = usual.filter(|usual| !usual.is_empty());
         let shown = usual.map_or(String::new(), |usual| format!(" [{usual}]"));
-        self.prompt(&format!("{question}{shown}: "));
+        // Room for the answer, where the question is long.
+        let end = if question.contains('\n') {
+            "\n> "
+        } else {
+            ": "
+        };
+        self.prompt(&format!("{question}{shown}{end}"));
         let line = answered(terminal::read_line(stop).await?)?;
         let line = line.trim();
         Ok(if line.is_empty() {

@@ -90,7 +90,7 @@ fn a_server_that_is_down_leaves_a_configuration_to_go_on_with() {
     says(
         &ran.stderr,
         &[
-            "backupctl trust office",
+            "config.toml trust office",
             "the files stay",
             "config.toml check",
         ],

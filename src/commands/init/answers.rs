@@ -103,7 +103,7 @@ impl Asker<'_> {
         let pattern = pattern.await?;
         let database = self.database().await?;
         let job = self.job(&database.name).await?;
-        let question = "SQL that must give at least 1 before anything goes live (empty: none)";
+        let question = "SQL that must give at least 1 before anything goes live (empty: none),\n  such as: select count(*) from users";
         let check = self.text(self.flags.check.as_deref(), question, "").await?;
         let mail = self.mail().await?;
         Ok(Answers {
@@ -223,7 +223,7 @@ impl Asker<'_> {
     }
 
     async fn store(&self) -> Outcome<Place> {
-        let question = format!("Where are the archives? {STORE}");
+        let question = format!("Where are the archives?\n  {STORE}");
         let place = self
             .sensible(self.flags.store.as_deref(), &question, place)
             .await?;
@@ -273,7 +273,7 @@ impl Asker<'_> {
     }
 
     async fn database(&self) -> Outcome<Database> {
-        let question = format!("Which database is replaced? {DATABASE}");
+        let question = format!("Which database is replaced?\n  {DATABASE}");
         let given = self.flags.database.as_deref();
         let mut database = self.sensible(given, &question, self::database).await?;
         let question = "Password there (not shown; empty: none)";
@@ -287,7 +287,8 @@ impl Asker<'_> {
         if flags.mail.is_none() && !self.may_ask {
             return Ok(None);
         }
-        let question = "Mail server for the report? smtp://USER@HOST[:PORT] (empty: no mail)";
+        let question =
+            "Mail server for the report (empty: no mail)?\n  smtp://USER@HOST[:PORT], or smtps://…";
         let judge = |typed: &str| {
             if typed.is_empty() {
                 Ok(None)
