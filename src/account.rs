@@ -13,6 +13,7 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 pub struct Account {
     pub name: String,
     pub id: u32,
+    pub group: u32,
     pub home: PathBuf,
 }
 
@@ -33,12 +34,13 @@ pub async fn find(who: &str) -> Outcome<Option<Account>> {
 
 fn account(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, id, _, _, home, ..] = fields[..] else {
+    let [name, _, id, group, _, home, ..] = fields[..] else {
         return None;
     };
     Some(Account {
         name: name.to_owned(),
         id: id.parse().ok()?,
+        group: group.parse().ok()?,
         home: home.into(),
     })
 }

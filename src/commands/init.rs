@@ -89,10 +89,12 @@ pub async fn command(scene: Scene<'_>, flags: &Init) -> Outcome<Option<PathBuf>>
     }
     let trusted = host_key(scene, flags, &config).await?;
     write(&new, directory)?;
+    let mut written: Vec<PathBuf> = new.iter().map(|new| new.path.clone()).collect();
     if let Some(presented) = trusted {
-        trusted_from_now(&config, &presented).inspect_err(|_| unwrite(&new))?;
+        let known_hosts = trusted_from_now(&config, &presented);
+        written.push(known_hosts.inspect_err(|_| unwrite(&new))?);
     }
-    for New { path, .. } in &new {
+    for path in written {
         scene.output.say(&format!("written: {}", path.display()));
     }
     Ok(Some(file))
@@ -207,14 +209,15 @@ async fn host_key(scene: Scene<'_>, flags: &Init, config: &Config) -> Outcome<Op
     Ok(Some(presented))
 }
 
-fn trusted_from_now(config: &Config, presented: &Presented) -> Outcome<()> {
-    let stores = config.stores.values();
-    for store in stores {
+fn trusted_from_now(config: &Config, presented: &Presented) -> Outcome<PathBuf> {
+    let mut known_hosts = PathBuf::new();
+    for store in config.stores.values() {
         if let StoreKind::Sftp(settings) = &store.kind {
             trust::remember(settings, presented)?;
+            known_hosts.clone_from(&settings.known_hosts);
         }
     }
-    Ok(())
+    Ok(known_hosts)
 }
 
 /// All of them, or nothing is left.

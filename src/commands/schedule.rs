@@ -13,7 +13,7 @@ mod unit;
 
 use serde_json::{Value, json};
 
-use self::install::{missing_directories, removal};
+use self::install::{missing_state_dir, removal};
 use self::plan::Plan;
 use super::App;
 use crate::cli::Schedule;
@@ -32,21 +32,8 @@ pub async fn command(app: &App, flags: &Schedule) -> Outcome<Verdict> {
         return remove(app, flags).await;
     }
     let plan = Plan::of(app, flags).await?;
-    let missing = missing_directories(&plan);
     if !flags.install {
-        for directory in missing {
-            let told = format!("warning: {} has to be made first", directory.display());
-            app.output.say(&told);
-        }
         return Ok(shown(app, &plan, &plan.text(), None));
-    }
-    if let (Some(directory), true) = (missing.first(), plan.is_live) {
-        let (directory, user) = (directory.display(), &plan.user.name);
-        let failed = Failed::new(
-            Verdict::Config,
-            format!("`state_dir` {directory} does not exist"),
-        );
-        return Err(failed.hint(format!("install -d -m 700 -o {user} {directory}")));
     }
     let others = install::judge(&plan)?;
     if app.options.dry_run {
@@ -59,6 +46,10 @@ pub async fn command(app: &App, flags: &Schedule) -> Outcome<Verdict> {
             .confirm(&question, flags.yes, &app.signals.stop)
             .await?;
     }
+    if let (Some(state_dir), true) = (missing_state_dir(&plan), plan.is_live) {
+        install::make_state_dir(&plan, state_dir)?;
+        app.output.say(&format!("made: {}", state_dir.display()));
+    }
     let failed = match install::install(&plan).await {
         Err(failed) if failed.verdict != Verdict::Attention => return Err(failed),
         ended => ended.err(),
@@ -70,6 +61,8 @@ fn would(plan: &Plan, others: &[String]) -> String {
     let mut lines: Vec<String> = { plan.files.iter() }
         .map(|file| format!("would be written: {}", file.path.display()))
         .collect();
+    let state_dir = missing_state_dir(plan).filter(|_| plan.is_live);
+    lines.extend(state_dir.map(|path| format!("would be made: {}", path.display())));
     lines.extend(
         others
             .iter()

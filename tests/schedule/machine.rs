@@ -225,10 +225,24 @@ fn a_timer_that_cannot_be_started_is_attention_with_what_systemctl_said() {
 }
 
 #[test]
-fn a_state_dir_that_nobody_makes_is_asked_for_before_anything_is_written() {
+fn a_missing_state_dir_is_made_or_asked_for_before_a_unit_is_written() {
     let machine = Machine::new().with_systemd();
-    let ran = machine.run(&["schedule", "--install"]).expect(3);
-    says(&ran.stderr, &["does not exist", "install -d -m 700 -o "]);
+    let state = machine.setup.path("state");
+    machine.run(&["schedule", "--install", "-n"]).expect(0);
+    assert!(!state.exists());
+    machine.run(&["schedule", "--install"]).expect(0);
+    let mode = fs::metadata(&state)
+        .expect("state_dir")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o700);
+
+    let machine = Machine::new().with_systemd();
+    let config = machine.setup.path("config.toml");
+    let text = fs::read_to_string(&config).expect("it");
+    fs::write(&config, text.replace("\"state\"", "\"no/parent\"")).expect("another state_dir");
+    let ran = machine.run(&["schedule", "--install"]).expect(9);
+    says(&ran.stderr, &["no/parent", "install -d -m 700 -o "]);
     assert_eq!(
         fs::read_dir(machine.setup.path("etc/systemd/system"))
             .expect("it")

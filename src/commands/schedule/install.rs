@@ -1,7 +1,8 @@
 //! Puts a schedule where it works, and takes it away again. Nothing that somebody else has written is touched.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::mark::Mark;
@@ -13,7 +14,7 @@ use crate::commands::App;
 use crate::durable;
 use crate::escape::escaped;
 use crate::process::is_executable;
-use crate::verdict::{Failed, Judge, Outcome, Verdict};
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 /// Where the crontab's own program may be.
 const CRONS: [&str; 4] = [
@@ -69,12 +70,22 @@ pub fn judge(plan: &Plan) -> Outcome<Vec<String>> {
     Err(Failed::new(Verdict::Config, told).hint("rename or remove it; or take `--dir` or `--cron`"))
 }
 
-/// Directories that a unit of ours needs and systemd doesn't make.
-pub fn missing_directories(plan: &Plan) -> Vec<PathBuf> {
-    let state_dir = &plan.config.state_dir;
+/// `state_dir`, where it is missing and systemd won't make it: the unit could not start without.
+pub fn missing_state_dir(plan: &Plan) -> Option<&Path> {
+    let state_dir = plan.config.state_dir.as_path();
     let is_made = plan.timers.is_empty() || super::unit::below("/var/lib", state_dir).is_some();
-    let is_missing = !is_made && !state_dir.is_dir();
-    is_missing.then(|| state_dir.clone()).into_iter().collect()
+    (!is_made && !state_dir.exists()).then_some(state_dir)
+}
+
+/// Makes it for the user who will run, as the first run would.
+pub fn make_state_dir(plan: &Plan, state_dir: &Path) -> Outcome<()> {
+    let user = &plan.user;
+    let made = DirBuilder::new().mode(0o700).create(state_dir);
+    let given = made.and_then(|()| chown(state_dir, Some(user.id), Some(user.group)));
+    let shown = state_dir.display();
+    given
+        .judge(Verdict::Local, format!("make `state_dir` {shown}"))
+        .hint(format!("install -d -m 700 -o {} {shown}", user.name))
 }
 
 /// Writes the files and starts the timers. What could not be done is the error: the files stay.
