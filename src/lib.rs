@@ -1,7 +1,7 @@
 //! backupctl brings database backups back to life: proven first, then live all at once.
 //!
 //! Commands (`commands/`, one file each) connect mechanisms; mechanisms (`store`, `database`, `notify`, `archive`, `network`) don't
-//! know each other; everybody may use the foundations: `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
+//! know each other; everybody may use the foundations: `account`, `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
 //! `process`, `durable`, `escape`, `log`, `output`. A test reads the `use crate::` lines and holds that true.
 
 pub mod account;

@@ -82,6 +82,9 @@ impl Newcomer {
     }
 }
 
+/// What is asked, and what is typed then.
+type Dialog<'a> = &'a [(&'a str, &'a str)];
+
 /// All that it says by flags.
 fn flags(new: &Newcomer) -> Vec<String> {
     let path = |path: PathBuf| path.display().to_string();
@@ -284,7 +287,7 @@ fn control_c_at_any_question_leaves_nothing_and_the_terminal_as_it_was() {
         "--check",
         "select 1",
     ]);
-    let cases: [(&[&str], &[(&str, &str)]); 4] = [
+    let cases: [(&[&str], Dialog); 4] = [
         (&["init"], &[("archives?", "\u{3}")]),
         (
             &["init"],

@@ -152,6 +152,17 @@ fn ours_are_written_anew_but_those_of_another_configuration_only_with_yes() {
     let status = fs::read_to_string(units.join(UNITS[2])).expect("the service");
     says(&status, &["--max-age 870m"]);
 
+    // The same file by another name is no other configuration.
+    let detour = [
+        "-c",
+        "units/../config.toml",
+        "schedule",
+        "--install",
+        "--dir",
+        "units",
+    ];
+    setup.program.run(&detour).expect(0);
+
     fs::copy(setup.path("config.toml"), setup.path("other.toml")).expect("a copy");
     let other = [
         "-c",

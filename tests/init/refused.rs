@@ -65,6 +65,17 @@ fn another_host_key_than_the_expected_one_is_refused() {
 }
 
 #[test]
+fn a_mail_user_without_a_password_is_refused() {
+    let new = Newcomer::new();
+    let mut flags = flags(&new);
+    let at = flags.iter().position(|word| word == "--mail-password-file");
+    flags.drain(at.map(|at| at..at + 2).expect("the flag"));
+    let ran = new.setup.run(&with(&flags, &[])).expect(2);
+    says(&ran.stderr, &["the mail user has no password"]);
+    is_untouched(&new, &ran);
+}
+
+#[test]
 fn a_dry_init_shows_the_file_and_writes_nothing() {
     let new = Newcomer::new();
     let flags = flags(&new);

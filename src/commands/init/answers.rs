@@ -305,6 +305,10 @@ impl Asker<'_> {
         if mail.user.is_some() {
             let file = flags.mail_password_file.as_deref();
             mail.password = self.secret(file, "Password there (not shown)").await?;
+            if mail.password.is_none() {
+                let failed = Failed::new(Verdict::Usage, "the mail user has no password");
+                return Err(failed.hint("`--mail-password-file`, or an address without a user"));
+            }
         }
         let usual = usual_from(mail.user.as_deref());
         mail.from = self

@@ -54,7 +54,7 @@ pub fn judge(plan: &Plan) -> Outcome<Vec<String>> {
         let shown = escaped(&file.path.to_string_lossy());
         match look(&file.path)? {
             Found::Others(why) => foreign.push(format!("{shown} ({why})")),
-            Found::Ours(mark) if mark.config != plan.mark.config || mark.jobs != plan.mark.jobs => {
+            Found::Ours(mark) if !mark.is_of(&plan.mark.config) || mark.jobs != plan.mark.jobs => {
                 others.push(format!("{shown} (of {})", escaped(&mark.config)));
             }
             Found::Ours(_) | Found::Nothing => {}
@@ -187,7 +187,7 @@ pub fn removal(app: &App, flags: &Schedule) -> Outcome<Removal> {
     for path in names {
         match look(&path)? {
             Found::Nothing => {}
-            Found::Ours(mark) if mark.config == config => removal.take(path),
+            Found::Ours(mark) if mark.is_of(&config) => removal.take(path),
             Found::Ours(mark) => foreign.push(format!(
                 "{} is of {}",
                 path.display(),

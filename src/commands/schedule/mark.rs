@@ -1,5 +1,7 @@
 //! The line by which a unit or crontab file is known as ours: what it starts, with what, and when.
 
+use std::fs;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cli::TimeOfDay;
@@ -34,7 +36,13 @@ impl Mark {
 
     /// Whether it starts this job of this configuration.
     pub fn is_for(&self, config: &str, job: &str) -> bool {
-        self.config == config && (self.jobs.is_empty() || self.jobs.iter().any(|name| name == job))
+        self.is_of(config) && (self.jobs.is_empty() || self.jobs.iter().any(|name| name == job))
+    }
+
+    /// Whether it is of this configuration, by whatever way that was named.
+    pub fn is_of(&self, config: &str) -> bool {
+        let real = |path: &str| fs::canonicalize(path).ok();
+        self.config == config || real(config).is_some_and(|path| real(&self.config) == Some(path))
     }
 
     pub fn times(&self) -> Vec<TimeOfDay> {
