@@ -1,5 +1,6 @@
 //! `schedule`: what runs the jobs by themselves, judged by systemd's own programs.
 
+mod booted;
 mod machine;
 mod units;
 

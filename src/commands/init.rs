@@ -48,32 +48,7 @@ pub async fn command(scene: Scene<'_>, flags: &Init) -> Outcome<Option<PathBuf>>
     let directory = file.parent().unwrap_or(Path::new("/"));
     let [env_file, key_file] = [ENV_FILE, KEY_FILE].map(|name| directory.join(name));
     nothing_there(&[&file, &env_file, &key_file])?;
-    let may_ask = scene.output.has_terminal() && !flags.yes;
-    let is_sftp = flags
-        .store
-        .as_deref()
-        .is_some_and(|store| !address::is_directory(store));
-    if is_sftp && flags.host_key.is_none() && !scene.options.dry_run {
-        scene
-            .output
-            .can_confirm(flags.yes)
-            .hint("give the key with `--host-key`, or add `--yes`")?;
-    }
-    if may_ask {
-        let shown = file.display();
-        scene.output.say(&format!(
-            "A few questions, then {shown} is written, with a key and an env file beside it.\n\
-             Nothing is written before the last answer; Ctrl-C leaves everything as it is.\n"
-        ));
-    }
-    let stop = &scene.signals.stop;
-    let asker = Asker {
-        output: scene.output,
-        flags,
-        stop,
-        may_ask,
-    };
-    let answers = asker.answers().await?;
+    let answers = ask(scene, flags, &file).await?;
     let text = text::config(&answers);
     let config = config::parse(&file, &text, scene.environment);
     let config = config.context("make a configuration of these answers")?;
@@ -89,15 +64,37 @@ pub async fn command(scene: Scene<'_>, flags: &Init) -> Outcome<Option<PathBuf>>
     }
     let trusted = host_key(scene, flags, &config).await?;
     write(&new, directory)?;
-    let mut written: Vec<PathBuf> = new.iter().map(|new| new.path.clone()).collect();
-    if let Some(presented) = trusted {
-        let known_hosts = trusted_from_now(&config, &presented);
-        written.push(known_hosts.inspect_err(|_| unwrite(&new))?);
-    }
-    for path in written {
+    let known_hosts = trusted.map(|presented| trusted_from_now(&config, &presented));
+    let known_hosts = known_hosts.transpose().inspect_err(|_| unwrite(&new))?;
+    for path in new.iter().map(|new| &new.path).chain(&known_hosts) {
         scene.output.say(&format!("written: {}", path.display()));
     }
     Ok(Some(file))
+}
+
+/// All answers; what can be seen to be missing is told before the first question.
+async fn ask(scene: Scene<'_>, flags: &Init, file: &Path) -> Outcome<Answers> {
+    let may_ask = scene.output.has_terminal() && !flags.yes;
+    let store = flags.store.as_deref();
+    let is_sftp = store.is_some_and(|store| !address::is_directory(store));
+    if is_sftp && flags.host_key.is_none() && !scene.options.dry_run {
+        let can = scene.output.can_confirm(flags.yes);
+        can.hint("give the key with `--host-key`, or add `--yes`")?;
+    }
+    if may_ask {
+        let shown = file.display();
+        scene.output.say(&format!(
+            "A few questions, then {shown} is written, with a key and an env file beside it.\n\
+             Nothing is written before the last answer; Ctrl-C leaves everything as it is.\n"
+        ));
+    }
+    let asker = Asker {
+        output: scene.output,
+        flags,
+        stop: &scene.signals.stop,
+        may_ask,
+    };
+    asker.answers().await
 }
 
 /// What comes next, once the check has told how things are.

@@ -65,8 +65,8 @@ impl Machine {
     fn timer_link(&self) -> Value {
         let document = self.run(&["check", "--json"]).json();
         let links = document["links"].as_array().expect("links").iter();
-        let found = links.filter(|link| link["link"] == "timer");
-        found.cloned().next().expect("the link")
+        let mut found = links.filter(|link| link["link"] == "timer");
+        found.next().cloned().expect("the link")
     }
 
     fn ready(self) -> Self {
