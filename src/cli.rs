@@ -1,5 +1,7 @@
 //! Every flag and command, with the help text.
 
+mod init;
+mod schedule;
 mod vault;
 
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use init::Init;
+pub use schedule::{Schedule, TimeOfDay};
 pub use vault::{Vault, Whose};
 
 use crate::config::parse_duration;
@@ -66,6 +70,16 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first configuration, with its key and env file, and check it
+    ///
+    /// Asks a few questions on a terminal; what flags have said is not asked, and without a terminal nothing is. It never overwrites
+    /// anything, writes all files at the end or none, learns the store's host key only if you say so, and ends with `check`.
+    #[command(after_help = "Examples:\n  \
+                            backupctl init                                  asks\n  \
+                            backupctl -c /srv/erp/config.toml init --store /mnt/backups \\\n    \
+                            --database postgresql://postgres@localhost/erp \\\n    \
+                            --database-password-file password               asks nothing without a terminal")]
+    Init(Box<Init>),
     /// Fetch, prove, load and swap in the newest archive, then tell people
     Run {
         /// Restore jobs, in this order [default: all of the configuration]
@@ -194,6 +208,17 @@ pub enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Print, or install, what runs the jobs every night: systemd's units or a crontab
+    ///
+    /// A hardened service with its timer, and a second timer for `status --max-age`, which fails, and so shows in `systemctl --failed`, where no
+    /// run succeeds any more. Only files that backupctl wrote are ever replaced or removed. The exit code is 12 (attention) where
+    /// the files are written but nothing could be started.
+    #[command(after_help = "Examples:\n  \
+                            backupctl schedule                          print the units\n  \
+                            backupctl schedule --install --at 03:30     write them, start the timers\n  \
+                            backupctl schedule --cron --user backup     a file for /etc/cron.d\n  \
+                            backupctl schedule --remove")]
+    Schedule(Schedule),
     /// Keep secrets: keys, tokens, and the vault that `vault:ID` refers to
     #[command(subcommand)]
     Vault(Vault),
@@ -265,7 +290,7 @@ pub struct Beside {
 }
 
 /// What is checked, and how.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Check {
     /// Restore jobs, in this order [default: all of the configuration]
     #[arg(value_name = "JOB", conflicts_with_all = ["store", "database", "email"])]

@@ -86,19 +86,32 @@ pub fn write(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
-/// As [`write`], but everybody may read the file (0644), whatever the umask: for what others are meant to see.
+/// As [`write`], for a file that everybody may read (0644): a unit, a crontab.
 ///
 /// # Errors
-/// Whatever the file system says; the old file is then untouched and the temp file removed.
-pub fn write_readable(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let readable = || fs::set_permissions(temp, fs::Permissions::from_mode(0o644));
-    let written = write_temp(temp, content).and_then(|()| readable());
-    let written = written.and_then(|()| publish(temp, path));
+/// See [`write`].
+pub fn write_public(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let readable = fs::Permissions::from_mode(0o644);
+    let written = write_temp(temp, content)
+        .and_then(|()| fs::set_permissions(temp, readable))
+        .and_then(|()| publish(temp, path));
     if written.is_err() {
-        // As above.
+        // As in `write`.
         let _ = fs::remove_file(temp);
     }
     written
+}
+
+/// As [`write`], of a file that must not exist: nothing is ever overwritten, whoever made it in the meantime.
+///
+/// # Errors
+/// `AlreadyExists`, or whatever else the file system says.
+pub fn write_new(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    // Unlike a rename, a link refuses a name that is taken.
+    let written = write_temp(temp, content).and_then(|()| fs::hard_link(temp, path));
+    // Its content has the other name by now, or is nothing that anybody needs.
+    let _ = fs::remove_file(temp);
+    written.and_then(|()| sync_parent(path))
 }
 
 fn write_temp(temp: &Path, content: &[u8]) -> io::Result<()> {
@@ -196,6 +209,18 @@ mod tests {
             fs::metadata(&path).expect("its mode").permissions().mode() & 0o777,
             0o600
         );
+        assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_never_takes_anothers_place() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("config.toml");
+        let temp = dir.path().join("new.tmp");
+        write_new(&temp, &path, b"one").expect("the first write");
+        let error = write_new(&temp, &path, b"two").expect_err("it is there");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("the file"), b"one");
         assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1);
     }
 

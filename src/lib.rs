@@ -1,9 +1,10 @@
 //! backupctl brings database backups back to life: proven first, then live all at once.
 //!
 //! Commands (`commands/`, one file each) connect mechanisms; mechanisms (`store`, `database`, `notify`, `archive`, `network`) don't
-//! know each other; everybody may use the foundations: `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
+//! know each other; everybody may use the foundations: `account`, `config`, `secret`, `report`, `run`, `verdict`, `journal`, `lock`, `state_dir`,
 //! `process`, `durable`, `escape`, `log`, `metrics`, `output`. A test reads the `use crate::` lines and holds that true.
 
+pub mod account;
 pub mod archive;
 pub mod cli;
 pub mod commands;
@@ -99,6 +100,44 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         }
         _ => {}
     }
+    let signals = listen().judge(Verdict::Local, "listen for signals")?;
+    match command {
+        Command::Init(flags) => begin(global, &flags, output, signals).await,
+        command => with_configuration(global, command, output, signals).await,
+    }
+}
+
+/// The first configuration is written, and then checked like any other.
+async fn begin(
+    mut global: cli::Global,
+    flags: &cli::Init,
+    output: &Output,
+    signals: Signals,
+) -> Outcome<Verdict> {
+    let environment = config::environment();
+    let scene = commands::init::Scene {
+        options: &global,
+        output,
+        signals: &signals,
+        environment: &environment,
+    };
+    let written = commands::init::command(scene, flags).await;
+    let Some(file) = written.map_err(|failed| signals.named(failed))? else {
+        return Ok(Verdict::Done);
+    };
+    global.config = Some(file.clone());
+    let check = Command::Check(cli::Check::default());
+    let verdict = with_configuration(global, check, output, signals).await?;
+    commands::init::farewell(output, &file, verdict);
+    Ok(verdict)
+}
+
+async fn with_configuration(
+    global: cli::Global,
+    command: Command,
+    output: &Output,
+    signals: Signals,
+) -> Outcome<Verdict> {
     let environment = config::environment();
     let mut config = match configuration(&global, &command, &environment) {
         Err(failed) if matches!(command, Command::Check(_)) => {
@@ -107,11 +146,13 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
         read => read?,
     };
     secret::fill_in_users(&mut config);
-    let (run_log, warnings) = log::start(Some(&config.log), &global, output);
+    // By root for somebody else: the log would belong to root, and that user's runs could not write it.
+    let is_for_others = matches!(command, Command::Schedule(_));
+    let log = Some(&config.log).filter(|_| !is_for_others);
+    let (run_log, warnings) = log::start(log, &global, output);
     for warning in warnings {
         output.say(&format!("warning: {warning}"));
     }
-    let signals = listen().judge(Verdict::Local, "listen for signals")?;
     let app = App {
         config,
         options: global,
@@ -167,15 +208,16 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
         Command::Notify { job, test } => {
             commands::notify::command(app, job.job.as_deref(), test).await
         }
-        Command::Status { jobs, max_age } => status(app, &jobs, max_age),
-        Command::Report { jobs, history } => commands::report::command(app, &jobs, &history),
+        Command::Report { jobs, history } => commands::report::command(app, &jobs, &history).await,
+        Command::Status { jobs, max_age } => status(app, &jobs, max_age).await,
         Command::Check(check) => commands::check::command(app, &check).await,
         Command::Trust { store, yes } => commands::trust::command(app, &store, yes)
             .await
             .map(|()| Verdict::Done),
+        Command::Schedule(flags) => commands::schedule::command(app, &flags).await,
         Command::Vault(Vault::Encrypt) => encrypt(app).await,
         Command::Vault(vault) => commands::vault::manage::command(app, vault).await,
-        Command::Completions { .. } => Ok(Verdict::Done),
+        Command::Completions { .. } | Command::Init(_) => Ok(Verdict::Done),
     }
 }
 
@@ -236,10 +278,10 @@ async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Ver
 }
 
 /// Every job's state in turn; one that can't be read doesn't hide the others.
-fn status(app: &App, named: &[String], max_age: Option<Duration>) -> Outcome<Verdict> {
+async fn status(app: &App, named: &[String], max_age: Option<Duration>) -> Outcome<Verdict> {
     let mut worst = Verdict::Done;
     for restore in commands::jobs(&app.config, named)? {
-        let verdict = match commands::status::command(app, restore, max_age) {
+        let verdict = match commands::status::command(app, restore, max_age).await {
             Ok(state) => app.output.state(
                 &state,
                 || commands::status::text(&state),

@@ -78,7 +78,7 @@ pub fn write(path: &Path, families: &[Family]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // node_exporter reads what ends with `.prom`.
     let temp = path.with_file_name(format!(".{name}.tmp"));
-    durable::write_readable(&temp, path, text(families).as_bytes())
+    durable::write_public(&temp, path, text(families).as_bytes())
 }
 
 #[cfg(test)]

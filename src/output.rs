@@ -2,6 +2,7 @@
 //!
 //! A closed stdout or stderr never ends a run: what can't be written there is in the report and the log.
 
+mod ask;
 mod terminal;
 
 use std::io::{self, IsTerminal, Write};
@@ -9,14 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Color, Global};
 use crate::config::format_bytes;
 use crate::escape::{escaped_json, escaped_lines};
 use crate::report::{Notified, Record};
-use crate::secret::{Scrubber, Secret};
-use crate::verdict::{Failed, Judge, Outcome, Verdict};
+use crate::secret::Scrubber;
+use crate::verdict::{Failed, Verdict};
 
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
@@ -237,84 +237,12 @@ impl Output {
         }
     }
 
-    /// Where something is typed behind it.
-    fn prompt(&self, text: &str) {
-        self.progress.above(|| {
-            let mut stderr = io::stderr().lock();
-            // Nothing is left to complain to.
-            let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
-        });
-    }
-
     fn stderr(&self, text: &str) {
         let text = self.scrubber.scrub(text).into_owned();
         self.progress.above(|| {
             // Nothing is left to complain to.
             let _ = writeln!(io::stderr().lock(), "{text}");
         });
-    }
-
-    /// Whether [`Output::confirm`] could be answered at all, asked before any work is done.
-    ///
-    /// # Errors
-    /// `usage`: neither a terminal nor `--yes`.
-    pub fn can_confirm(&self, yes: bool) -> Outcome<()> {
-        if yes || io::stdin().is_terminal() {
-            return Ok(());
-        }
-        Err(Failed::new(
-            Verdict::Usage,
-            "this needs a confirmation, and there is no terminal to ask on",
-        )
-        .hint("look with `--dry-run` first, then add `--yes`"))
-    }
-
-    /// Asks on a terminal; without one, only `yes` counts as consent.
-    ///
-    /// # Errors
-    /// `usage`: neither a terminal nor `--yes`, or the answer was no; `interrupted`: a signal came instead of an answer.
-    pub async fn confirm(
-        &self,
-        question: &str,
-        yes: bool,
-        stop: &CancellationToken,
-    ) -> Outcome<()> {
-        self.can_confirm(yes)?;
-        if yes {
-            return Ok(());
-        }
-        self.prompt(&format!("{} [y/N] ", self.scrubber.scrub(question)));
-        match terminal::read_line(stop).await?.trim() {
-            "y" | "Y" | "yes" => Ok(()),
-            _ => Err(Failed::new(
-                Verdict::Usage,
-                "not confirmed; nothing was changed",
-            )),
-        }
-    }
-
-    /// A secret from a hidden prompt on a terminal, else from stdin, without its one trailing newline.
-    ///
-    /// # Errors
-    /// `local`: stdin can't be read; `usage`: it is empty or no UTF-8.
-    pub async fn ask_secret(&self, prompt: &str, stop: &CancellationToken) -> Outcome<Secret> {
-        let mut text = if io::stdin().is_terminal() {
-            let _hidden = terminal::Hidden::new()?;
-            self.prompt(prompt);
-            terminal::read_line(stop).await?
-        } else {
-            io::read_to_string(io::stdin().lock())
-                .judge(Verdict::Usage, "read the secret from stdin")?
-        };
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        if text.is_empty() {
-            return Err(Failed::new(Verdict::Usage, "the secret is empty").hint(
-                "type it at the prompt, or give it on stdin, as in `backupctl vault encrypt < FILE`",
-            ));
-        }
-        Ok(Secret::new(text))
     }
 }
 

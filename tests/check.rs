@@ -12,7 +12,7 @@ use crate::support::smtp::{self, Smtp};
 use crate::support::sshd::Sshd;
 
 /// In the chain's order.
-const ALL_LINKS: [&str; 30] = [
+const ALL_LINKS: [&str; 31] = [
     "configuration",
     "secret",
     "secret",
@@ -43,6 +43,7 @@ const ALL_LINKS: [&str; 30] = [
     "mail dns",
     "mail tcp",
     "mail login",
+    "timer",
 ];
 
 /// The link of this name in a document of `--json`.

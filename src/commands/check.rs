@@ -130,6 +130,7 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
         mail::log_in(app, &mut chain, email, &opened).await;
     }
     urls::links(app, &mut chain, restore, &opened).await;
+    here::timer(&mut chain, config, &restore.name).await;
     chain
 }
 

@@ -86,7 +86,7 @@ impl Entry<'_> {
 ///
 /// # Errors
 /// `usage`: an unknown job; `local`: the reports can't be read, or the page not be written; `config`: somebody else's directory.
-pub fn command(app: &App, named: &[String], wish: &cli::History) -> Outcome<Verdict> {
+pub async fn command(app: &App, named: &[String], wish: &cli::History) -> Outcome<Verdict> {
     let jobs = super::jobs(&app.config, named)?;
     state_dir::usable(&app.config.state_dir)?;
     let now = Timestamp::now();
@@ -97,8 +97,10 @@ pub fn command(app: &App, named: &[String], wish: &cli::History) -> Outcome<Verd
         since: now.checked_sub(back).unwrap_or(Timestamp::UNIX_EPOCH),
         audit,
     };
-    let of_jobs = jobs.iter().map(|job| history(app, job, &reports, &asked));
-    let histories = of_jobs.collect::<Outcome<Vec<History>>>()?;
+    let mut histories = Vec::new();
+    for job in jobs {
+        histories.push(history(app, job, &reports, &asked).await?);
+    }
     if let Some(file) = &wish.html {
         let page = page::page(&asked, &histories);
         place::write(file, &page, app.options.dry_run)?;
@@ -106,7 +108,7 @@ pub fn command(app: &App, named: &[String], wish: &cli::History) -> Outcome<Verd
     Ok(tell(app, wish, &asked, &histories))
 }
 
-fn history<'a>(
+async fn history<'a>(
     app: &App,
     restore: &'a Restore,
     reports: &'a [OnDisk],
@@ -127,7 +129,7 @@ fn history<'a>(
     runs.sort_by_key(|run| std::cmp::Reverse(run.record.started));
     Ok(History {
         restore,
-        state: status::command(app, restore, None)?,
+        state: status::command(app, restore, None).await?,
         runs,
     })
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::schedule::found::{self, Next};
 use crate::config::{Restore, format_duration};
 use crate::escape::said;
 use crate::lock;
@@ -29,6 +30,8 @@ pub struct State {
     last_run: Option<Last>,
     last_success: Option<Success>,
     running: Option<Running>,
+    /// Null where nothing of ours starts the job by itself.
+    next_run: Option<Next>,
     targets: Targets,
     /// Each reason why the verdict is not `done`.
     problems: Vec<String>,
@@ -86,8 +89,9 @@ struct Targets {
 ///
 /// # Errors
 /// `config` or `local`: the state directory belongs to somebody else, or can't be read.
-pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outcome<State> {
+pub async fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outcome<State> {
     state_dir::usable(&app.config.state_dir)?;
+    let next_run = found::next(&app.config.file, &restore.name).await;
     let now = Timestamp::now();
     let running = running(app, restore);
     let of_running = running.as_ref().map(|running| running.run.clone());
@@ -97,7 +101,7 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
             format!("list the reports in {}", app.config.state_dir.display()),
         )?
         .filter(|record| changes_live(record) && of_running.as_ref() != Some(&record.run));
-    let (last, success) = found(records);
+    let (last, success) = last_and_success(records);
     let mut state = State {
         format: 1,
         command: "status",
@@ -110,6 +114,7 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
         last_run: last.as_ref().map(ended),
         last_success: success.as_ref().map(|record| succeeded(record, now)),
         running,
+        next_run,
         targets: Targets {
             max_age: max_age.map(|limit| limit.as_secs_f64()),
             rpo: restore.targets.rpo.map(|limit| limit.as_secs_f64()),
@@ -125,7 +130,7 @@ pub fn command(app: &App, restore: &Restore, max_age: Option<Duration>) -> Outco
 pub fn last_and_success(
     newest_first: impl Iterator<Item = Record>,
 ) -> (Option<Record>, Option<Record>) {
-    found(newest_first.filter(changes_live))
+    of_those(newest_first.filter(changes_live))
 }
 
 /// Commands that may have made something live; the others, and what was loaded beside it, say nothing of its age.
@@ -148,7 +153,7 @@ fn is_same_archive(a: &Record, b: &Record) -> bool {
 }
 
 /// The last one, and the last success.
-fn found(mut newest_first: impl Iterator<Item = Record>) -> (Option<Record>, Option<Record>) {
+fn of_those(mut newest_first: impl Iterator<Item = Record>) -> (Option<Record>, Option<Record>) {
     let last = newest_first.next();
     let mut undone = Undone::default();
     let all = last.clone().into_iter().chain(newest_first);
@@ -331,6 +336,7 @@ pub fn text(state: &State) -> String {
         None => rows.push(("last run", "none".to_owned())),
     }
     rows.extend(state.running.as_ref().map(Running::row));
+    rows.extend(state.next_run.as_ref().map(next_row));
     rows.extend(state.problems.iter().map(|text| ("problem", text.clone())));
     let lines = rows
         .iter()
@@ -384,6 +390,12 @@ impl Running {
             format!("`{command}` (pid {pid}){step}, for {since}"),
         )
     }
+}
+
+fn next_row(next: &Next) -> (&'static str, String) {
+    let words = found::words(next);
+    let none = if next.at.is_none() { "none: " } else { "" };
+    ("next run", format!("{none}{words}"))
 }
 
 /// For people.

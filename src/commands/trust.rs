@@ -1,7 +1,12 @@
 //! `trust`: learns a store's host key knowingly. Nothing else ever learns one.
 
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
 use super::App;
-use crate::config::StoreKind;
+use crate::config::{Sftp, StoreKind};
+use crate::output::Output;
 use crate::store::known_hosts;
 use crate::store::sftp::{self, Known, Presented};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
@@ -19,32 +24,60 @@ pub async fn command(app: &App, name: &str, yes: bool) -> Outcome<()> {
             format!("`{name}` is a local directory and has no host key"),
         ));
     };
-    let presented = sftp::presented_host_key(settings, app.config.network.timeout)
-        .await
-        .map_err(Failed::from)?;
+    let timeout = app.config.network.timeout;
+    let (presented, is_known) = look(&app.output, name, settings, timeout).await?;
     let file = settings.known_hosts.display();
-    app.output.say(&format!(
+    if is_known {
+        app.output.say(&format!("it is already in {file}"));
+    } else if app.options.dry_run {
+        app.output.say(&format!("would be added to {file}"));
+    } else {
+        let stop = &app.signals.stop;
+        confirm(&app.output, settings, yes, stop).await?;
+        remember(settings, &presented)?;
+    }
+    show(app, name, &presented);
+    Ok(())
+}
+
+/// The key that the server presents, told, and whether it is known; one that contradicts known_hosts is refused.
+pub async fn look(
+    output: &Output,
+    name: &str,
+    settings: &Sftp,
+    timeout: Duration,
+) -> Outcome<(Presented, bool)> {
+    let presented = sftp::presented_host_key(settings, timeout).await;
+    let presented = presented.map_err(Failed::from)?;
+    output.say(&format!(
         "{}:{} presents {} {}",
         settings.host, settings.port, presented.algorithm, presented.fingerprint
     ));
-    if is_known(name, &presented, &file.to_string())? {
-        app.output.say(&format!("it is already in {file}"));
-        show(app, name, &presented);
-        return Ok(());
-    }
-    if app.options.dry_run {
-        app.output.say(&format!("would be added to {file}"));
-        show(app, name, &presented);
-        return Ok(());
-    }
-    app.output.say("compare it with what the server's administrator gives you (`ssh-keygen -lf` on the server)");
-    let question = format!("Add this key to {file}?");
-    let stop = &app.signals.stop;
-    app.output.confirm(&question, yes, stop).await?;
-    known_hosts::append(&settings.known_hosts, &presented.line)
-        .judge(Verdict::Local, format!("write {file}"))?;
-    show(app, name, &presented);
-    Ok(())
+    let is_known = is_known(
+        name,
+        &presented,
+        &settings.known_hosts.display().to_string(),
+    )?;
+    Ok((presented, is_known))
+}
+
+/// Asks whether it is the right one.
+pub async fn confirm(
+    output: &Output,
+    settings: &Sftp,
+    yes: bool,
+    stop: &CancellationToken,
+) -> Outcome<()> {
+    output.say("compare it with what the server's administrator gives you (`ssh-keygen -lf` on the server)");
+    let question = format!("Add this key to {}?", settings.known_hosts.display());
+    output.confirm(&question, yes, stop).await
+}
+
+/// From now on it is trusted.
+pub fn remember(settings: &Sftp, presented: &Presented) -> Outcome<()> {
+    let file = &settings.known_hosts;
+    let what = format!("write {}", file.display());
+    known_hosts::append(file, &presented.line).judge(Verdict::Local, what)
 }
 
 /// Whether the key is already trusted; one that contradicts known_hosts is never added by us.

@@ -51,25 +51,30 @@ pub fn environment() -> Environment {
 /// # Errors
 /// `config`: the file is missing, unreadable or wrong; all problems are listed at once.
 pub fn load(named: Option<&Path>, environment: &Environment) -> Outcome<Config> {
-    let file = named
-        .or(environment.config_file.as_deref())
-        .unwrap_or(Path::new(DEFAULT_FILE));
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let file = place(named, environment);
     let text = fs::read(&file)
         .judge(
             Verdict::Config,
             format!("read the configuration {}", file.display()),
         )
         .map_err(|failed| {
-            failed.hint(
-                "name it with `-c FILE` or in $BACKUPCTL_CONFIG; config.example.toml is a start",
-            )
+            failed
+                .hint("name it with `-c FILE` or in $BACKUPCTL_CONFIG; `backupctl init` makes one")
         })?;
     let text = String::from_utf8(text).judge(
         Verdict::Config,
         format!("read the configuration {}: it is not UTF-8", file.display()),
     )?;
     parse(&file, &text, environment)
+}
+
+/// Which file that is, as an absolute path.
+#[must_use]
+pub fn place(named: Option<&Path>, environment: &Environment) -> PathBuf {
+    let file = named
+        .or(environment.config_file.as_deref())
+        .unwrap_or(Path::new(DEFAULT_FILE));
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// Whether nobody has named a configuration and there is none at the usual place.
@@ -186,7 +191,8 @@ pub(super) fn named<T>(
 }
 
 /// Names become parts of file names and messages.
-fn is_plain_name(name: &str) -> bool {
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name
             .chars()

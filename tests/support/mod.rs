@@ -12,3 +12,4 @@ pub mod scripted_sftp;
 pub mod shop;
 pub mod smtp;
 pub mod sshd;
+pub mod terminal;

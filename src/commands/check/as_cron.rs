@@ -2,23 +2,15 @@
 //! and not by night.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use crate::account::{self, Account};
 use crate::cli::{Check, Color, Global};
 use crate::output::Output;
-use crate::process::{self, Command};
+use crate::process;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 const PATH: &str = "/usr/bin:/bin";
 const SHELL: &str = "/bin/sh";
-const LOOK_UP: Duration = Duration::from_secs(10);
-
-/// Whom cron would run it for.
-struct Account {
-    name: String,
-    home: PathBuf,
-}
 
 /// Becomes the command without `--as-cron`, in the home directory.
 ///
@@ -46,22 +38,9 @@ pub async fn become_cron(global: &Global, asked: &Check, output: &Output) -> Out
     Err(error).judge(Verdict::Local, format!("start {}", program.display()))
 }
 
-/// By the system's own list, as cron asks it.
 async fn account() -> Outcome<Account> {
     let user = rustix::process::geteuid().as_raw().to_string();
-    let command = Command::new("getent")?.arg("passwd").arg(&user);
-    let mut found = None;
-    process::run(&command, LOOK_UP, |_, line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        if let [name, _, _, _, _, home, ..] = fields[..] {
-            found = Some(Account {
-                name: name.to_owned(),
-                home: Path::new(home).to_owned(),
-            });
-        }
-    })
-    .await?;
-    found.ok_or_else(|| {
+    account::find(&user).await?.ok_or_else(|| {
         Failed::new(
             Verdict::Config,
             format!("user {user} has no account, and cron runs nothing for it"),

@@ -105,6 +105,17 @@ impl Chain {
         });
     }
 
+    /// What ends no run, but should be looked at, with the remedy.
+    pub fn caution(&mut self, link: &'static str, message: String, remedy: String) {
+        self.links.push(Link {
+            name: link,
+            state: State::Warning,
+            verdict: Some(Verdict::Done),
+            message,
+            hint: Some(remedy),
+        });
+    }
+
     /// The link, and what it gave for those behind it.
     pub fn take<T>(
         &mut self,

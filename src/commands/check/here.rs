@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::chain::Chain;
+use crate::commands::schedule::found::{self, Standing};
 use crate::commands::{App, Job, hooks, restore};
 use crate::config::{Config, Log, SecretRef};
 use crate::database::tools::{self, Tool};
+use crate::escape::escaped;
 use crate::secret::{Secret, Secrets};
 use crate::state_dir;
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -118,6 +120,34 @@ pub async fn tools(chain: &mut Chain, bin_dir: Option<&Path>) -> Option<Vec<Tool
         let versions: Vec<String> = tools.iter().map(|tool| tool.version.to_string()).collect();
         format!("pg_restore {}", versions.join(", "))
     })
+}
+
+/// What starts the job by itself: a warning where nothing does, since something that can't be seen may.
+pub async fn timer(chain: &mut Chain, config: &Config, job: &str) {
+    const LINK: &str = "timer";
+    let starters = found::starters(&config.file, job);
+    for starter in &starters {
+        match starter.standing().await {
+            Standing::Ready(next) => chain.ok(LINK, found::words(&next)),
+            Standing::Broken { why, remedy } => chain.caution(LINK, why, remedy),
+        }
+        let program = std::env::current_exe().unwrap_or_default();
+        if starter.mark.program != program.to_string_lossy() {
+            let (file, other) = (starter.file.display(), escaped(&starter.mark.program));
+            chain.warn(&[format!("{file} starts another program than this, {other}")]);
+        }
+    }
+    if !starters.is_empty() {
+        return;
+    }
+    match found::by_hand().await {
+        Some(place) => chain.ok(LINK, format!("by hand, in {place}")),
+        None => chain.caution(
+            LINK,
+            "no timer or crontab that could be seen starts it".to_owned(),
+            "backupctl schedule --install".to_owned(),
+        ),
+    }
 }
 
 /// Those of hooks and checks, and the files of `after_load`; nothing where the job has none.
