@@ -4,6 +4,7 @@
 //! The field names are a contract with consumers; they ignore what they don't know.
 
 mod compared;
+mod drill;
 mod history;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
+pub use self::drill::{CountedTable, DrillFacts, Origin, Place};
 pub use self::history::{
     NewestFirst, current_step, file, history, is_any_before, newest_first, remove,
     remove_logs_before, rewrite,
@@ -34,11 +36,13 @@ pub enum Step {
     Unzip,
     Restore,
     Check,
+    /// The rows of what a drill has restored.
+    Count,
     /// What was restored is kept beside the live database: for `swap`, or to be looked at.
     Hold,
     Swap,
     Undo,
-    /// What was loaded to be looked at goes.
+    /// What was loaded to be looked at, or for a drill, goes.
     Drop,
     Notify,
 }
@@ -51,6 +55,7 @@ impl fmt::Display for Step {
             Self::Unzip => "unzip",
             Self::Restore => "restore",
             Self::Check => "check",
+            Self::Count => "count",
             Self::Hold => "hold",
             Self::Swap => "swap",
             Self::Undo => "undo",
@@ -160,6 +165,9 @@ pub struct Record {
     /// `lost`, `tables` and `table_totals`.
     #[serde(flatten)]
     pub compared: Compared,
+    /// What a drill has shown; only in a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillFacts>,
     pub notified: Vec<Notified>,
     pub warnings: Vec<String>,
     /// What a dry run found that the real one would do; only in a dry run.
@@ -174,6 +182,18 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it restored to throw away, so that it says nothing about what is live.
+    #[must_use]
+    pub fn is_drill(&self) -> bool {
+        self.command == "drill"
+    }
+
+    /// Whether what it restored was never meant to go live.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.is_beside() || self.is_drill()
+    }
+
     /// Whether it was about a database to be looked at, beside the live one, so that it says nothing about what is live.
     #[must_use]
     pub fn is_beside(&self) -> bool {
@@ -251,6 +271,7 @@ impl Report {
             steps: Vec::new(),
             checks: Vec::new(),
             compared: Compared::default(),
+            drill: None,
             notified: Vec::new(),
             warnings: Vec::new(),
             plan: Vec::new(),
@@ -470,10 +491,12 @@ impl Report {
             database,
             checks,
             compared,
+            drill,
             plan,
             ..
         } = &mut *noted;
         self.record.compared.clone_from(compared);
+        self.record.drill.clone_from(drill);
         self.record.plan.clone_from(plan);
         self.record.warnings.clone_from(warnings);
         self.record.archive.clone_from(archive);

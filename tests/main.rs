@@ -6,6 +6,7 @@ mod beside;
 mod check;
 mod config;
 mod faults;
+mod drill;
 mod fetch;
 mod in_place;
 mod list;

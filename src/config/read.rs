@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::drill::drill;
 use super::nearest::nearest;
 use super::notify::notify;
 use super::restores::restores;
@@ -148,6 +149,7 @@ fn whole(
             .map(|database| (database.key.clone(), database))
             .collect(),
         restores: restores(&mut root),
+        drill: drill(&mut root),
         notify: notify(&mut root),
     };
     references(&config, &mut root, problems);

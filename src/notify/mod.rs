@@ -2,6 +2,7 @@
 
 pub mod compose;
 mod connection;
+mod drill;
 pub mod email;
 mod layout;
 pub mod message;

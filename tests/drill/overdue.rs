@@ -1,0 +1,88 @@
+//! `every` of [drill]: `status` and `check` are red where there should have been another drill.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::shop::Shop;
+
+fn with_limit() -> Shop {
+    let shop = Shop::with("", |setup| setup.part("[drill]\nevery = \"7d\""));
+    shop.offer("erp.zip", "new", 10);
+    shop.refreshed();
+    shop
+}
+
+/// A drill's report on disk, as if it had ended so long ago.
+fn drilled(shop: &Shop, run: &str, days: i64, verdict: &str) {
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24);
+    let record = json!({
+        "format": 1, "run": run, "command": "drill", "job": "erp", "host": "here", "version": "0",
+        "started": then, "ended": then, "seconds": 42.0, "verdict": verdict, "exit_code": 0,
+        "archive": { "name": "erp.zip", "bytes": 1, "modified": then },
+        "drill": { "where": "server", "origin": "store", "host_key": null, "pg_restore": "15.1", "objects": {},
+                   "time_to_restore_seconds": 240.0, "rows": 1, "tables": [], "dropped": true },
+        "steps": [], "checks": [], "notified": [], "warnings": [],
+    });
+    let path = shop.setup.path("state/runs").join(format!("{run}.json"));
+    fs::write(path, record.to_string()).expect("a report");
+}
+
+fn problems(shop: &Shop, code: i32) -> Value {
+    let state = shop.run(&["status", "--json"]).expect(code).json();
+    assert_eq!(state["targets"]["drill_every_seconds"], 604_800.0);
+    state["problems"].clone()
+}
+
+fn link(shop: &Shop, code: i32) -> Value {
+    let checked = shop.run(&["check", "--json"]).expect(code).json();
+    let links = checked["links"].as_array().expect("links").iter();
+    let drill = links.filter(|link| link["link"] == "drill").cloned().next();
+    drill.unwrap_or_else(|| panic!("no link in {checked:#}"))
+}
+
+#[test]
+fn a_job_that_was_never_drilled_is_red() {
+    let shop = with_limit();
+    assert_eq!(
+        problems(&shop, 12),
+        json!(["no drill has proven yet that a backup restores; `every` of [drill] is 7 d"])
+    );
+    let link = link(&shop, 12);
+    assert_eq!(link["state"], "failed");
+    assert_eq!(link["hint"], "`backupctl drill erp` makes one");
+}
+
+#[test]
+fn only_a_good_drill_that_is_young_enough_is_well() {
+    let shop = with_limit();
+    drilled(&shop, "20250101-000000-0001", 9, "done");
+    assert_eq!(
+        problems(&shop, 12),
+        json!(["the last good drill is 9 d old, `every` of [drill] is 7 d"])
+    );
+    assert_eq!(link(&shop, 12)["verdict"], "attention");
+
+    // One that failed since changes nothing.
+    drilled(&shop, "20250102-000000-0001", 1, "failed");
+    let ran = shop.run(&["status"]).expect(12);
+    assert!(ran.stdout.contains("  good drill    "), "{ran}");
+    assert!(ran.stdout.contains(" 9 d ago, restored in 4 min\n"), "{ran}");
+    assert!(ran.stdout.contains("  last drill    "), "{ran}");
+    assert!(ran.stderr.contains("hint: `backupctl drill erp` makes one"), "{ran}");
+
+    drilled(&shop, "20250103-000000-0001", 6, "attention");
+    assert_eq!(problems(&shop, 0), json!([]));
+    assert_eq!(link(&shop, 0)["state"], "ok");
+}
+
+#[test]
+fn where_nobody_has_said_how_often_nothing_is_red() {
+    let shop = Shop::new("");
+    shop.offer("erp.zip", "new", 10);
+    shop.refreshed();
+    let state = shop.run(&["status", "--json"]).expect(0).json();
+    assert_eq!(state["last_drill"], Value::Null);
+    let checked = shop.run(&["check", "--json"]).expect(0).json();
+    assert!(!checked["links"].to_string().contains("\"drill\""), "{checked:#}");
+}
