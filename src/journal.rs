@@ -93,7 +93,11 @@ impl Journal {
     /// The same run's, for what is made in something that the journal itself lists: kept in memory only.
     #[must_use]
     pub fn within(&self) -> Self {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut entries = self
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         entries.created.clear();
         Self {
             path: None,

@@ -45,11 +45,13 @@ pub struct Command {
     stdin: Option<OwnedFd>,
     /// None: as us.
     user: Option<User>,
+    /// No program that it starts has more rights than it has.
+    is_confined: bool,
     /// What asks it to end.
     end: Signal,
 }
 
-/// Somebody else as whom root starts a child: without any other group, and with no way to more rights.
+/// Somebody else as whom root starts a child, without any other group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     pub uid: u32,
@@ -72,14 +74,16 @@ impl Command {
             descriptors: Vec::new(),
             stdin: None,
             user: None,
+            is_confined: false,
             end: Signal::TERM,
         })
     }
 
-    /// As somebody else; only root can.
+    /// As somebody else, which only root can, or else as us; without a way to more rights, such as `sudo`.
     #[must_use]
-    pub fn user(mut self, user: Option<User>) -> Self {
+    pub fn confined(mut self, user: Option<User>) -> Self {
         self.user = user;
+        self.is_confined = true;
         self
     }
 
@@ -290,15 +294,16 @@ impl Child {
     pub async fn start(command: &Command) -> Outcome<Self> {
         let context = || format!("start {}", command.program.display());
         let prepared = spawn::prepare(command).judge(Verdict::Local, context())?;
-        let (group, stdout, stderr) = group::start(prepared, command.end).await.map_err(|error| {
-            let verdict = match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                    Verdict::Config
-                }
-                _ => Verdict::Local,
-            };
-            Failed::new(verdict, format!("{}: {error}", context()))
-        })?;
+        let (group, stdout, stderr) =
+            group::start(prepared, command.end).await.map_err(|error| {
+                let verdict = match error.kind() {
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                        Verdict::Config
+                    }
+                    _ => Verdict::Local,
+                };
+                Failed::new(verdict, format!("{}: {error}", context()))
+            })?;
         let stdout = ChildStdout::from_std(stdout).judge(Verdict::Local, context())?;
         let stderr = ChildStderr::from_std(stderr).judge(Verdict::Local, context())?;
         Ok(Self {

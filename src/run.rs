@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::journal::Journal;
 use crate::output::Progress;
 use crate::report::{
-    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DrillFacts, DumpFacts, Lost, TableRows, TableTotals,
+    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DrillFacts, DumpFacts, Lost, TableRows,
+    TableTotals,
 };
 
 /// `20261120-020000-7f3a`: UTC and four random hex digits.

@@ -30,7 +30,11 @@ impl Here {
         Self::with((lines, drill), &Postgres::shared().bin_dir, |setup| setup)
     }
 
-    fn with((lines, drill): (&str, &str), bin_dir: &Path, more: impl FnOnce(Setup) -> Setup) -> Self {
+    fn with(
+        (lines, drill): (&str, &str),
+        bin_dir: &Path,
+        more: impl FnOnce(Setup) -> Setup,
+    ) -> Self {
         let store = tempfile::tempdir().expect("a directory for the archives");
         // Nobody listens, and the secret is nowhere.
         let database = format!(
@@ -40,7 +44,10 @@ impl Here {
             bin_dir.display()
         );
         let drill = format!("[drill]\nwhere = \"local\"\n{drill}\n");
-        let setup = Setup::new().local(store.path()).part(&database).part(&drill);
+        let setup = Setup::new()
+            .local(store.path())
+            .part(&database)
+            .part(&drill);
         Self {
             setup: more(setup).restore(lines).write(),
             store,
@@ -72,7 +79,8 @@ fn offer(store: &Path, name: &str, dump: Vec<u8>) {
     fs::write(&path, archives::zip().entry("erp.dump", dump).build()).expect("an archive");
     let modified = SystemTime::now() - Duration::from_mins(10);
     let file = fs::File::options().write(true).open(path);
-    file.and_then(|file| file.set_modified(modified)).expect("its time");
+    file.and_then(|file| file.set_modified(modified))
+        .expect("its time");
 }
 
 fn nothing_is_left(setup: &Setup) {
@@ -83,7 +91,9 @@ fn nothing_is_left(setup: &Setup) {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten();
-    files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The programs that work below `directory`.
@@ -91,7 +101,9 @@ fn servers_in(directory: &Path) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let places = processes.filter_map(|process| {
         let place: PathBuf = fs::read_link(process.path().join("cwd")).ok()?;
-        place.starts_with(directory).then(|| process.path().display().to_string())
+        place
+            .starts_with(directory)
+            .then(|| process.path().display().to_string())
     });
     places.collect()
 }
@@ -99,22 +111,27 @@ fn servers_in(directory: &Path) -> Vec<String> {
 /// The reports on disk of this command, newest first.
 fn reports(setup: &Setup, command: &str) -> Vec<Value> {
     let mut names = names_in(&setup.path("state/runs"));
-    names.retain(|name| name.ends_with(".json"));
+    names.retain(|name| name.contains(".json"));
     names.sort();
     let read = |name: &String| {
         let text = fs::read(setup.path("state/runs").join(name)).expect("a report");
         serde_json::from_slice::<Value>(&text).expect("JSON")
     };
     let reports = names.iter().rev().map(read);
-    reports.filter(|report| report["command"] == command).collect()
+    reports
+        .filter(|report| report["command"] == command)
+        .collect()
 }
 
 fn step(report: &Value, name: &str) -> Value {
-    let steps = report["steps"].as_array().expect("steps").iter();
-    let found = steps.filter(|step| step["step"] == name).cloned().next();
+    let mut steps = report["steps"].as_array().expect("steps").iter();
+    let found = steps.find(|step| step["step"] == name).cloned();
     found.unwrap_or_else(|| panic!("no step {name} in {report:#}"))
 }
 
 fn says(report: &Value, what: &str, word: &str) {
-    assert!(report[what].to_string().contains(word), "{what}: {word} in {report:#}");
+    assert!(
+        report[what].to_string().contains(word),
+        "{what}: {word} in {report:#}"
+    );
 }

@@ -93,11 +93,8 @@ async fn drill(
     report.step(Step::Count, count(&restored, &drilled)).await?;
     let run = drilled.run.clone();
     let login = restore::login(&drilled);
-    report
-        .step(Step::Drop, ground.give_up(restored, login, (job, run)))
-        .await?;
-    job.run.notes.drill(|drill| drill.dropped = true);
-    Ok(())
+    let dropping = ground.give_up(restored, login, (job, run));
+    report.step(Step::Drop, dropping).await
 }
 
 /// The server as it is; None where the drill needs none.

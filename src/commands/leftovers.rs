@@ -216,6 +216,7 @@ pub async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
         }
     }
     tracing::debug!(command = order.command, all, "cleaned up");
+    run.notes.drill(|drill| drill.dropped = all);
     if all && let Err(error) = run.journal.close() {
         run.notes.warn(format!("remove the run's journal: {error}"));
     }

@@ -12,10 +12,7 @@ pub fn drill(root: &mut Section<'_>) -> Drill {
     let Some(mut section) = root.section("drill") else {
         return Drill::default();
     };
-    let places = [
-        ("server", DrillPlace::Server),
-        ("local", DrillPlace::Local),
-    ];
+    let places = [("server", DrillPlace::Server), ("local", DrillPlace::Local)];
     let drill = Drill {
         place: section.choice("where", &places, DrillPlace::Server),
         every: every(&mut section),

@@ -45,7 +45,9 @@ impl Counted {
         let others = (self.others, "other", "others");
         let all = self.all().into_iter().chain([others]);
         let there = all.filter(|(count, ..)| *count > 0);
-        there.map(|(count, _, many)| (many.to_owned(), count)).collect()
+        there
+            .map(|(count, _, many)| (many.to_owned(), count))
+            .collect()
     }
 
     fn all(&self) -> [(usize, &'static str, &'static str); 10] {

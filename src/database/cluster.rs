@@ -140,10 +140,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn launch(directory: &Path, (tool, user): (&Tool, Option<User>), jobs: u32) -> Outcome<Self> {
+    async fn launch(
+        directory: &Path,
+        (tool, user): (&Tool, Option<User>),
+        jobs: u32,
+    ) -> Outcome<Self> {
         let program = programs::beside(tool, "postgres");
         let (command, inside) = Command::new(program)?
-            .user(user)
+            .confined(user)
             // An immediate shutdown: what is in it is thrown away.
             .ended_by(Signal::QUIT)
             .hand_over(directory)?;
@@ -238,7 +242,9 @@ async fn init_with(
     (superuser, locale): (&str, &str),
 ) -> Outcome<()> {
     let program = programs::beside(tool, "initdb");
-    let (command, inside) = Command::new(&program)?.user(user).hand_over(directory)?;
+    let (command, inside) = Command::new(&program)?
+        .confined(user)
+        .hand_over(directory)?;
     // Whoever reaches the socket may come in; that is the owner of its directory, and root.
     let command = command
         .args(["--auth=trust", "--no-sync", "--encoding=UTF8"])
@@ -326,7 +332,10 @@ mod tests {
     fn nothing_of_the_configured_server_is_asked() {
         let found = settings(Path::new("/s/drills/x"), &tool(), &configured("erp", "me"));
         let found = found.expect("short enough");
-        assert_eq!((&*found.host, &*found.user, &*found.name), ("/s/drills/x", "me", "erp"));
+        assert_eq!(
+            (&*found.host, &*found.user, &*found.name),
+            ("/s/drills/x", "me", "erp")
+        );
         assert_eq!(found.bin_dir.as_deref(), Some(Path::new("/pg/15/bin")));
     }
 
@@ -345,7 +354,11 @@ mod tests {
         assert!(settings(&path(room), &tool(), &asked).is_ok());
         let failed = settings(&path(room + 3), &tool(), &asked).expect_err("too long");
         assert_eq!(failed.verdict, Verdict::Config);
-        assert!(failed.message().contains("110 bytes"), "{}", failed.message());
+        assert!(
+            failed.message().contains("110 bytes"),
+            "{}",
+            failed.message()
+        );
         assert!(failed.hint.expect("a hint").contains("3 bytes shorter"));
     }
 }

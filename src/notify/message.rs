@@ -36,9 +36,13 @@ pub fn text(record: &Record, report_file: Option<&Path>) -> String {
         record
             .database
             .as_ref()
+            .filter(|_| !record.is_drill())
             .map(|facts| database(facts, record)),
         steps(&record.steps),
-        record.drill.as_ref().map(evidence),
+        record
+            .drill
+            .as_ref()
+            .map(|facts| evidence(facts, record.database.as_ref())),
         checks(&record.checks),
         tables(&record.compared),
         warnings(&record.warnings),

@@ -52,8 +52,8 @@ pub fn prepare(command: &Command) -> io::Result<StdCommand> {
         prepared.uid(user.uid).gid(user.gid);
     }
     let passed = command.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let other = (command.end, command.user.is_some());
-    before_exec(&mut prepared, open_descriptors()?, passed, other);
+    let manner = (command.end, command.is_confined);
+    before_exec(&mut prepared, open_descriptors()?, passed, manner);
     Ok(prepared)
 }
 
@@ -80,7 +80,7 @@ fn before_exec(
     command: &mut StdCommand,
     open: Vec<RawFd>,
     passed: Vec<RawFd>,
-    (end, is_other): (Signal, bool),
+    (end, is_confined): (Signal, bool),
 ) {
     let parent: Pid = getpid();
     // 0 would forbid files alone: where crashes are piped to a program, as systemd-coredump is, only a limit of 1 keeps the
@@ -93,7 +93,7 @@ fn before_exec(
     let prepare = move || -> io::Result<()> {
         // After the change of the user, which clears it.
         set_parent_process_death_signal(Some(end))?;
-        if is_other {
+        if is_confined {
             set_no_new_privs(true)?;
         }
         if getppid() != Some(parent) {

@@ -10,7 +10,10 @@ use crate::support::postgres::Postgres;
 
 /// Roles that no other server has, an extension, a default privilege, an event trigger, a large object.
 fn rich(server: &Postgres) -> (String, String) {
-    let (owner, reader) = (server.role("drillowner", "superuser"), server.role("drillreader", ""));
+    let (owner, reader) = (
+        server.role("drillowner", "superuser"),
+        server.role("drillreader", ""),
+    );
     let sql = format!(
         "create table orders (id int primary key, v text);
          insert into orders select n, 'x' || n from generate_series(1, 300) n;
@@ -53,7 +56,11 @@ fn it_needs_no_server_to_be_running_anywhere() {
         { "schema": "public", "name": "parts", "rows": 50 },
     ]);
     assert_eq!(drill["tables"], tables);
-    says(&report, "warnings", "SKIPPED, since there is none here: 1 of 2");
+    says(
+        &report,
+        "warnings",
+        "SKIPPED, since there is none here: 1 of 2",
+    );
     assert_eq!(report["database"]["host"], "localhost");
     assert_eq!(report["checks"].as_array().map(Vec::len), Some(1));
     here.nothing_is_left();
@@ -66,7 +73,11 @@ fn files_of_after_load_run_with_roles_that_only_the_jobs_server_has() {
     fs::write(here.setup.path("grants.sql"), grants).expect("a file");
     here.offer("create table t ()");
     let report = here.run(&["drill", "--json"]).expect(0).json();
-    says(&report, "warnings", "the private cluster got them: `re porting`, `other`");
+    says(
+        &report,
+        "warnings",
+        "the private cluster got them: `re porting`, `other`",
+    );
     here.nothing_is_left();
 }
 
@@ -78,14 +89,20 @@ fn a_locale_that_this_machine_lacks_is_a_warning() {
     let mut dump = here.server.dump(&source, &["-Fc"]);
     // As a dump of another machine's database says it.
     let (from, to) = (b"'C.UTF-8'", b"'x_XUTF-8'");
-    let found: Vec<usize> = (0..dump.len() - from.len()).filter(|at| &dump[*at..*at + from.len()] == from).collect();
+    let found: Vec<usize> = (0..dump.len() - from.len())
+        .filter(|at| &dump[*at..*at + from.len()] == from)
+        .collect();
     assert!(!found.is_empty());
     for at in found {
         dump[at..at + to.len()].copy_from_slice(to);
     }
     super::offer(here.store.path(), "erp.zip", dump);
     let report = here.run(&["drill", "--json"]).expect(0).json();
-    says(&report, "warnings", "lacks the locale of the dump's database");
+    says(
+        &report,
+        "warnings",
+        "lacks the locale of the dump's database",
+    );
     here.nothing_is_left();
 }
 
@@ -101,7 +118,10 @@ fn a_dump_is_streamed_into_it_too() {
 
 #[test]
 fn a_check_that_fails_leaves_nothing_of_it() {
-    let here = Here::new("", "[[drill.checks]]\nsql = \"select count(*) from t\"\nat_least = 1");
+    let here = Here::new(
+        "",
+        "[[drill.checks]]\nsql = \"select count(*) from t\"\nat_least = 1",
+    );
     here.offer("create table t ()");
     let report = here.run(&["drill", "--json"]).expect(10).json();
     says(&report, "message", "1 of 1 checks do not hold");
@@ -140,8 +160,8 @@ fn without_initdb_the_package_is_named_before_anything_is_fetched() {
         assert!(!here.setup.path("state/archives").exists());
     }
     let checked = here.run(&["check", "--json"]).documents().remove(0);
-    let links = checked["links"].as_array().expect("links").iter();
-    let initdb = links.filter(|link| link["link"] == "initdb").next().expect("a link");
+    let mut links = checked["links"].as_array().expect("links").iter();
+    let initdb = links.find(|link| link["link"] == "initdb").expect("a link");
     assert_eq!(initdb["state"], "failed", "{checked:#}");
 }
 
@@ -155,7 +175,9 @@ fn an_extension_that_is_not_installed_here_is_named_with_its_package() {
     let text = String::from_utf8_lossy(&dump).contains("pgcrypto");
     assert!(text);
     let mut bytes = dump;
-    let found: Vec<usize> = (0..bytes.len() - 8).filter(|at| &bytes[*at..*at + 8] == b"pgcrypto").collect();
+    let found: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|at| &bytes[*at..*at + 8] == b"pgcrypto")
+        .collect();
     for at in found {
         bytes[at..at + 8].copy_from_slice(b"pg_nosuc");
     }
@@ -171,7 +193,11 @@ fn a_dry_run_makes_no_cluster() {
     let here = Here::new("", "");
     here.offer("create table t ()");
     let ran = here.run(&["drill", "-n"]).expect(0);
-    for part in ["where     a private PostgreSQL ", "initdb\n", "nothing was changed"] {
+    for part in [
+        "where     a private PostgreSQL ",
+        "initdb\n",
+        "nothing was changed",
+    ] {
         assert!(ran.stdout.contains(part), "{part}\n{ran}");
     }
     assert!(!here.setup.path("state").exists());
@@ -183,18 +209,65 @@ fn nobody_else_can_reach_it_and_it_listens_on_no_address() {
     let asked = "select current_setting('listen_addresses') || '|' || current_setting('unix_socket_permissions')
                  || '|' || current_setting('fsync') || '|' || (pg_stat_file('.')).isdir
                  || '|' || (select string_agg(line, '') from regexp_split_to_table(pg_read_file('/proc/self/status'), E'\\\\n') line
-                            where line like 'NoNewPrivs%' or line like 'Groups%')";
-    let here = Here::new("", &format!("[[drill.checks]]\nsql = \"\"\"{asked}\"\"\"\nequals = \"look\""));
+                            where line like 'NoNewPrivs%' or line like 'Uid%')";
+    let here = Here::new(
+        "",
+        &format!("[[drill.checks]]\nsql = \"\"\"{asked}\"\"\"\nequals = \"look\""),
+    );
     here.offer("create table t ()");
 
     let report = here.run(&["drill", "--json"]).expect(10).json();
 
     let found = report["checks"][0]["found"].to_string();
-    assert!(found.contains("|0700|off|true|"), "{found}");
-    assert!(found.starts_with("\"|"), "{found}");
+    assert!(found.starts_with("\"|0700|off|true|"), "{found}");
+    assert!(found.contains("NoNewPrivs:"), "{found}");
+    let after = found.split("NoNewPrivs:").nth(1).unwrap_or_default();
+    assert!(
+        after
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .starts_with('1'),
+        "{found}"
+    );
     if rustix::process::geteuid().is_root() {
-        assert!(found.contains("NoNewPrivs:\\t1") || found.contains("NoNewPrivs: 1") || found.contains("NoNewPrivs"), "{found}");
+        let uid = found.split("Uid:").nth(1).unwrap_or_default();
+        assert!(
+            !uid.trim_start_matches(|c: char| !c.is_ascii_digit())
+                .starts_with('0'),
+            "{found}"
+        );
     }
     assert_eq!(reports(&here.setup, "drill").len(), 1);
+    here.nothing_is_left();
+}
+
+#[test]
+fn an_ordinary_user_drills_as_itself() {
+    // given: an installation of `nobody`
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let here = Here::new("", "");
+    here.offer("create table t as select generate_series(1, 3) n");
+    let home = here.setup.path("");
+    for directory in [home.as_path(), here.store.path()] {
+        let mut chown = std::process::Command::new("chown");
+        let status = chown.args(["-R", "nobody"]).arg(directory).status();
+        assert!(status.expect("chown").success());
+    }
+
+    // when
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=nobody", "--clear-groups", "--"])
+        .arg(crate::support::program::binary())
+        .args(["-c", "config.toml", "drill", "--json"])
+        .current_dir(&home)
+        .env_clear()
+        .output()
+        .expect("setpriv");
+
+    // then
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["drill"]["rows"], 3);
     here.nothing_is_left();
 }

@@ -36,8 +36,8 @@ fn problems(shop: &Shop, code: i32) -> Value {
 
 fn link(shop: &Shop, code: i32) -> Value {
     let checked = shop.run(&["check", "--json"]).expect(code).json();
-    let links = checked["links"].as_array().expect("links").iter();
-    let drill = links.filter(|link| link["link"] == "drill").cloned().next();
+    let mut links = checked["links"].as_array().expect("links").iter();
+    let drill = links.find(|link| link["link"] == "drill").cloned();
     drill.unwrap_or_else(|| panic!("no link in {checked:#}"))
 }
 
@@ -67,9 +67,15 @@ fn only_a_good_drill_that_is_young_enough_is_well() {
     drilled(&shop, "20250102-000000-0001", 1, "failed");
     let ran = shop.run(&["status"]).expect(12);
     assert!(ran.stdout.contains("  good drill    "), "{ran}");
-    assert!(ran.stdout.contains(" 9 d ago, restored in 4 min\n"), "{ran}");
+    assert!(
+        ran.stdout.contains(" 9 d ago, restored in 4 min\n"),
+        "{ran}"
+    );
     assert!(ran.stdout.contains("  last drill    "), "{ran}");
-    assert!(ran.stderr.contains("hint: `backupctl drill erp` makes one"), "{ran}");
+    assert!(
+        ran.stderr.contains("hint: `backupctl drill erp` makes one"),
+        "{ran}"
+    );
 
     drilled(&shop, "20250103-000000-0001", 6, "attention");
     assert_eq!(problems(&shop, 0), json!([]));
@@ -84,5 +90,8 @@ fn where_nobody_has_said_how_often_nothing_is_red() {
     let state = shop.run(&["status", "--json"]).expect(0).json();
     assert_eq!(state["last_drill"], Value::Null);
     let checked = shop.run(&["check", "--json"]).expect(0).json();
-    assert!(!checked["links"].to_string().contains("\"drill\""), "{checked:#}");
+    assert!(
+        !checked["links"].to_string().contains("\"drill\""),
+        "{checked:#}"
+    );
 }

@@ -16,7 +16,9 @@ fn checking(setup: &Setup) -> Running {
     let running = setup.start(&["drill"]);
     until("it checks", || {
         let report = reports(setup, "drill");
-        let last = report.first().and_then(|report| report["steps"].as_array()?.last().cloned());
+        let last = report
+            .first()
+            .and_then(|report| report["steps"].as_array()?.last().cloned());
         last.is_some_and(|step| step["step"] == "check")
     });
     running
@@ -39,7 +41,11 @@ fn a_signal_ends_a_local_one_in_order() {
     running.signal(Signal::TERM);
     running.finish().expect(143);
 
-    assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+    assert!(
+        clock.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        clock.elapsed()
+    );
     here.nothing_is_left();
     assert_eq!(reports(&here.setup, "drill")[0]["verdict"], "interrupted");
 }
@@ -88,7 +94,9 @@ fn a_server_that_has_outlived_its_drill_is_ended_by_the_next_one() {
     let tell = |word: &str| {
         for server in &servers {
             let pid = server.trim_start_matches("/proc/");
-            let told = std::process::Command::new("kill").args([word, pid]).status();
+            let told = std::process::Command::new("kill")
+                .args([word, pid])
+                .status();
             assert!(told.expect("kill runs").success());
         }
     };

@@ -26,7 +26,10 @@ pub fn on_time(chain: &mut Chain, config: &Config, job: &str) {
     match (drills.overdue(Some(every)), &drills.last_good_drill) {
         (Some(overdue), _) => {
             let failed = Failed::new(Verdict::Attention, overdue);
-            chain.failed("drill", &failed.hint(format!("`backupctl drill {job}` makes one")));
+            chain.failed(
+                "drill",
+                &failed.hint(format!("`backupctl drill {job}` makes one")),
+            );
         }
         (None, Some(good)) => chain.ok("drill", good.in_words()),
         (None, None) => {}

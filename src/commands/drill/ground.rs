@@ -128,7 +128,10 @@ pub async fn suits(held: &Held, toc: &Toc, coming: Coming, job: &Job<'_>) -> Out
 /// A job that creates its missing roles is not told to do so.
 fn with_roles(failed: Failed, job: &Job<'_>) -> Failed {
     let setting = "or `missing_roles = \"create\"` in the job";
-    let is_about_roles = failed.hint.as_ref().is_some_and(|hint| hint.contains(setting));
+    let is_about_roles = failed
+        .hint
+        .as_ref()
+        .is_some_and(|hint| hint.contains(setting));
     if !is_about_roles || job.config.drill.place == DrillPlace::Local {
         return failed;
     }
@@ -282,7 +285,8 @@ mod tests {
 
     #[test]
     fn the_role_that_a_statement_lacks_is_read_from_what_the_server_says() {
-        let said = "run `grants.sql`: line 3: ERROR: role \"re porting\" does not exist (SQLSTATE 42704)";
+        let said =
+            "run `grants.sql`: line 3: ERROR: role \"re porting\" does not exist (SQLSTATE 42704)";
         let failed = Failed::new(Verdict::Failed, said);
         assert_eq!(missing_role(&failed).as_deref(), Some("re porting"));
         let failed = Failed::new(Verdict::Failed, "relation \"t\" does not exist");

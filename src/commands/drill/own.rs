@@ -9,12 +9,7 @@ use crate::verdict::{Failed, Verdict};
 use std::time::Duration;
 
 /// With other settings than the configured ones.
-pub fn job<'a>(
-    job: &Job<'a>,
-    restore: &'a Restore,
-    database: &'a Postgres,
-    run: Run,
-) -> Job<'a> {
+pub fn job<'a>(job: &Job<'a>, restore: &'a Restore, database: &'a Postgres, run: Run) -> Job<'a> {
     Job {
         config: job.config,
         restore,

@@ -96,10 +96,21 @@ async fn here(
     let tool = ground::suits_here(toc, job).await?;
     let database = ground::settings_here(&tool, job)?;
     job.run.notes.plan(vec![
-        format!("where     a private PostgreSQL {} on this machine", tool.version),
+        format!(
+            "where     a private PostgreSQL {} on this machine",
+            tool.version
+        ),
         format!("          made in {}", database.host),
-        format!("          by {}", tool.path.with_file_name("initdb").display()),
-        format!("room      {}", space::of_cluster(coming, job)?),
+        format!(
+            "          by {}",
+            tool.path.with_file_name("initdb").display()
+        ),
     ]);
+    let room = space::of_cluster(coming, job)?.into_iter().enumerate();
+    let label = |n: usize| if n == 0 { "room      " } else { "          " };
+    job.run.notes.plan(
+        room.map(|(n, line)| format!("{}{line}", label(n)))
+            .collect(),
+    );
     Ok(())
 }

@@ -11,11 +11,11 @@ const CLUSTER: u64 = 1100 << 20;
 /// What an empty database takes.
 const EMPTY: u64 = 8 << 20;
 
-/// In words, for a plan; a warning where it may not fit.
+/// In lines, for a plan; a warning where it may not fit.
 ///
 /// # Errors
 /// `local`: not even a quarter of a measured need would fit, or not even the cluster itself.
-pub fn of_cluster(coming: Coming, job: &Job<'_>) -> Outcome<String> {
+pub fn of_cluster(coming: Coming, job: &Job<'_>) -> Outcome<Vec<String>> {
     let directory = job.state_dir();
     let what = || format!("ask how much is free in {}", directory.display());
     let free = durable::file_system(directory).judge(Verdict::Local, what())?;
@@ -24,14 +24,16 @@ pub fn of_cluster(coming: Coming, job: &Job<'_>) -> Outcome<String> {
     let files = [coming.archive, coming.dump].into_iter().flatten();
     let files = files.fold(0, u64::saturating_add);
     let needed = files.saturating_add(CLUSTER).saturating_add(database.bytes);
-    let told = format!(
-        "the private cluster about {} in {}, {} at the peak with archive and dump, {} free ({})",
-        format_bytes(CLUSTER.saturating_add(database.bytes)),
-        directory.display(),
-        format_bytes(needed),
-        format_bytes(free),
-        database.basis.in_words()
-    );
+    let lines = vec![
+        format!(
+            "the cluster about {}, {} at the peak with archive and dump",
+            format_bytes(CLUSTER.saturating_add(database.bytes)),
+            format_bytes(needed)
+        ),
+        format!("{} free in {}", format_bytes(free), directory.display()),
+        database.basis.in_words(),
+    ];
+    let told = lines.join("; ");
     let is_hopeless = database.basis.is_measured() && needed / 4 > free;
     if is_hopeless || files.saturating_add(CLUSTER / 8) > free {
         return Err(Failed::new(Verdict::Local, format!("find room: {told}")).hint(
@@ -41,5 +43,5 @@ pub fn of_cluster(coming: Coming, job: &Job<'_>) -> Outcome<String> {
     if needed > free {
         job.run.notes.warn(format!("room may be short: {told}"));
     }
-    Ok(told)
+    Ok(lines)
 }

@@ -60,12 +60,14 @@ impl Drills {
         now: Timestamp,
     ) -> Outcome<Self> {
         let every = config.drill.every.unwrap_or_default();
-        let is_within = |record: &Record| now.duration_since(record.started).unsigned_abs() <= every;
+        let is_within =
+            |record: &Record| now.duration_since(record.started).unsigned_abs() <= every;
         let records = report::newest_first(&config.state_dir, job).judge(
             Verdict::Local,
             format!("list the reports in {}", config.state_dir.display()),
         )?;
-        let near = { records.enumerate() }.take_while(|(n, record)| *n < REPORTS || is_within(record));
+        let near =
+            { records.enumerate() }.take_while(|(n, record)| *n < REPORTS || is_within(record));
         let mut found = Self::default();
         for (_, record) in near {
             if !record.is_drill() || running == Some(record.run.as_str()) {
@@ -101,7 +103,10 @@ impl Drills {
     /// For people; nothing where there never was one.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let good = self.last_good_drill.as_ref();
-        let mut rows: Vec<_> = good.map(|good| ("good drill", good.in_words())).into_iter().collect();
+        let mut rows: Vec<_> = good
+            .map(|good| ("good drill", good.in_words()))
+            .into_iter()
+            .collect();
         let last = self.last_drill.as_ref();
         let last = last.filter(|last| good.is_none_or(|good| good.run != last.run));
         rows.extend(last.map(|last| ("last drill", last.in_words())));
@@ -121,7 +126,11 @@ impl Drill {
             verdict if self.time_to_restore_seconds.is_some() => format!(", {verdict}"),
             _ => String::new(),
         };
-        format!("{:.0}, {} ago, {took}{how}", self.ended, time(self.age_seconds))
+        format!(
+            "{:.0}, {} ago, {took}{how}",
+            self.ended,
+            time(self.age_seconds)
+        )
     }
 }
 

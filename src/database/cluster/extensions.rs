@@ -32,7 +32,10 @@ pub async fn has_extensions(tool: &Tool, wanted: &BTreeSet<String>) -> Outcome<(
         return Ok(());
     }
     let major = tool.version.major;
-    let names: Vec<String> = missing.iter().map(|name| format!("`{}`", shown(name))).collect();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|name| format!("`{}`", shown(name)))
+        .collect();
     let packages: BTreeSet<String> = missing.iter().map(|name| package(name, major)).collect();
     let packages: Vec<String> = packages.into_iter().collect();
     Err(Failed::new(
@@ -51,7 +54,7 @@ pub async fn has_extensions(tool: &Tool, wanted: &BTreeSet<String>) -> Outcome<(
 
 async fn share_path(tool: &Tool) -> Outcome<Option<PathBuf>> {
     let command = Command::new(beside(tool, "initdb"))?
-        .user(server_user()?)
+        .confined(server_user()?)
         .args(["--show", "-D", "/nonexistent"]);
     let mut found = None;
     process::run(&command, DEADLINE, |_, line| {

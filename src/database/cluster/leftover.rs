@@ -25,7 +25,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// `local`: something of it is still there.
 pub async fn remove(directory: &Path) -> Outcome<()> {
     let what = format!("remove the private cluster {}", directory.display());
-    end_all_in(directory).await.map_err(|failed| failed.context(&what))?;
+    end_all_in(directory)
+        .await
+        .map_err(|failed| failed.context(&what))?;
     durable::remove_all(directory).judge(Verdict::Local, what)
 }
 
@@ -41,11 +43,11 @@ async fn end_all_in(directory: &Path) -> Outcome<()> {
             return Ok(());
         };
         if begun.elapsed() > DEADLINE {
-            return Err(Failed::new(
-                Verdict::Local,
-                format!("process {pid} of it does not end"),
-            )
-            .hint(format!("look at it: `ps -fp {pid}`; the next run tries again")));
+            return Err(
+                Failed::new(Verdict::Local, format!("process {pid} of it does not end")).hint(
+                    format!("look at it: `ps -fp {pid}`; the next run tries again"),
+                ),
+            );
         }
         let signal = if begun.elapsed() > GRACE {
             Signal::KILL

@@ -16,8 +16,8 @@ pub fn beside(tool: &Tool, program: &str) -> PathBuf {
 }
 
 fn has_server(tool: &Tool) -> bool {
-    let is_there = |program: &&str| is_executable(&beside(tool, program));
-    SERVER.iter().all(|program| is_there(&program))
+    let mut programs = SERVER.iter();
+    programs.all(|program| is_executable(&beside(tool, program)))
 }
 
 /// The oldest installed release with a server that is as new as the dump and the server it came from. Without a dump, any.
