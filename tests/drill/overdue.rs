@@ -9,21 +9,40 @@ use crate::support::shop::Shop;
 fn with_limit() -> Shop {
     let shop = Shop::with("", |setup| setup.part("[drill]\nevery = \"7d\""));
     shop.offer("erp.zip", "new", 10);
-    shop.refreshed();
+    refreshed(&shop);
     shop
+}
+
+/// A run's report on disk, as if it had just ended.
+fn refreshed(shop: &Shop) {
+    let runs = shop.setup.path("state/runs");
+    fs::create_dir_all(&runs).expect("the reports' directory");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(shop.setup.path("state"), private).expect("a private directory");
+    report(shop, ("run", "20250101-000000-0000"), 0, &json!({}));
 }
 
 /// A drill's report on disk, as if it had ended so long ago.
 fn drilled(shop: &Shop, run: &str, days: i64, verdict: &str) {
+    let facts = json!({
+        "where": "server", "origin": "store", "host_key": null, "pg_restore": "15.1", "objects": {},
+        "time_to_restore_seconds": 240.0, "rows": 1, "tables": [], "dropped": true,
+    });
+    let more = json!({ "verdict": verdict, "drill": facts });
+    report(shop, ("drill", run), days, &more);
+}
+
+fn report(shop: &Shop, (command, run): (&str, &str), days: i64, more: &Value) {
     let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24);
-    let record = json!({
-        "format": 1, "run": run, "command": "drill", "job": "erp", "host": "here", "version": "0",
-        "started": then, "ended": then, "seconds": 42.0, "verdict": verdict, "exit_code": 0,
+    let mut record = json!({
+        "format": 1, "run": run, "command": command, "job": "erp", "host": "here", "version": "0",
+        "started": then, "ended": then, "seconds": 42.0, "verdict": "done", "exit_code": 0,
         "archive": { "name": "erp.zip", "bytes": 1, "modified": then },
-        "drill": { "where": "server", "origin": "store", "host_key": null, "pg_restore": "15.1", "objects": {},
-                   "time_to_restore_seconds": 240.0, "rows": 1, "tables": [], "dropped": true },
         "steps": [], "checks": [], "notified": [], "warnings": [],
     });
+    for (name, value) in more.as_object().expect("fields") {
+        record[name] = value.clone();
+    }
     let path = shop.setup.path("state/runs").join(format!("{run}.json"));
     fs::write(path, record.to_string()).expect("a report");
 }
@@ -86,7 +105,7 @@ fn only_a_good_drill_that_is_young_enough_is_well() {
 fn where_nobody_has_said_how_often_nothing_is_red() {
     let shop = Shop::new("");
     shop.offer("erp.zip", "new", 10);
-    shop.refreshed();
+    refreshed(&shop);
     let state = shop.run(&["status", "--json"]).expect(0).json();
     assert_eq!(state["last_drill"], Value::Null);
     let checked = shop.run(&["check", "--json"]).expect(0).json();

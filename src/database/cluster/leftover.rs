@@ -15,7 +15,7 @@ use crate::durable;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 /// From when on they are killed.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 

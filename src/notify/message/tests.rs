@@ -446,7 +446,7 @@ fn drill() -> Record {
                     rows: (n > 1).then_some(n),
                 })
                 .collect(),
-            time_to_restore_seconds: Some(680.9),
+            time_to_restore_seconds: Some(680.4),
             dropped: true,
             ..DrillFacts::default()
         }),
