@@ -278,6 +278,8 @@ fn own_settings(inside: &str, jobs: u32) -> Vec<String> {
             "fsync=off",
             "full_page_writes=off",
             "synchronous_commit=off",
+            // In its directory, which goes; containers have little in /dev/shm, where it would stay after a kill.
+            "dynamic_shared_memory_type=mmap",
             "wal_level=minimal",
             "max_wal_senders=0",
             "archive_mode=off",

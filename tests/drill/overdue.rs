@@ -114,3 +114,19 @@ fn where_nobody_has_said_how_often_nothing_is_red() {
         "{checked:#}"
     );
 }
+
+#[test]
+fn what_is_wrong_in_its_settings_is_listed_with_the_lines() {
+    let wrong = "[drill]\nwhere = \"cloud\"\nevery = \"0s\"\nevry = \"7d\"\n\
+                 [[drill.checks]]\njob = \"epr\"\nsql = \"select 1\"\nat_least = 1";
+    let shop = Shop::with("", |setup| setup.part(wrong));
+    let ran = shop.run(&["drill", "-n"]).expect(3);
+    for said in [
+        "drill.where: ",
+        "drill.every: must be longer than zero",
+        "drill.evry: ",
+        "there is no job \"epr\"; known: erp",
+    ] {
+        assert!(ran.stderr.contains(said), "{said}\n{ran}");
+    }
+}

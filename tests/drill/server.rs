@@ -279,3 +279,22 @@ fn roles_that_only_a_run_would_create_are_not_left_on_the_server() {
     let there = format!("select count(*) from pg_roles where rolname = '{role}'");
     assert_eq!(server.value("postgres", &there), "0");
 }
+
+#[test]
+fn an_older_or_a_stale_archive_is_taken_where_somebody_says_so() {
+    let check = "[[drill.checks]]\nsql = \"select v from t\"\nequals = \"older\"";
+    let shop = Shop::with("max_age = \"1h\"", |setup| setup.part(check));
+    shop.offer("a.zip", "older", 180);
+    shop.run(&["drill"]).expect(7);
+    let report = shop
+        .run(&["drill", "--accept", "stale", "--json"])
+        .expect(0)
+        .json();
+    says(&report, "warnings", "taken although it is 3 h old");
+    shop.offer("b.zip", "new", 10);
+    let report = shop
+        .run(&["drill", "--archive", "a.zip", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(report["archive"]["name"], "a.zip");
+}
