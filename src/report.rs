@@ -1,7 +1,6 @@
 //! What happened in a run: the JSON in `state_dir/runs/`, from which the mail and the text on stdout are made.
 //!
-//! Written anew at every step, so that a killed run leaves a true record; `done` is set only by the last step.
-//! The field names are a contract with consumers; they ignore what they don't know.
+//! Written anew at every step, so that a killed run leaves a true record; only the last step sets `done`. Field names are a contract.
 
 mod compared;
 mod drill;
@@ -139,7 +138,7 @@ pub struct Notified {
     pub message: String,
 }
 
-/// The document itself.
+/// The document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub format: u32,
@@ -165,7 +164,7 @@ pub struct Record {
     /// `lost`, `tables` and `table_totals`.
     #[serde(flatten)]
     pub compared: Compared,
-    /// What a drill has shown; only in a drill.
+    /// Only in a drill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<DrillFacts>,
     pub notified: Vec<Notified>,
@@ -182,19 +181,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether it restored to throw away, so that it says nothing about what is live.
-    #[must_use]
-    pub fn is_drill(&self) -> bool {
-        self.command == "drill"
-    }
-
-    /// Whether what it restored was never meant to go live.
-    #[must_use]
-    pub fn is_apart(&self) -> bool {
-        self.is_beside() || self.is_drill()
-    }
-
-    /// Whether it was about a database to be looked at, beside the live one, so that it says nothing about what is live.
+    /// Whether it was about a database beside the live one, so that it says nothing about what is live.
     #[must_use]
     pub fn is_beside(&self) -> bool {
         let database = self.database.as_ref();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Record;
+
 /// The report's field `drill`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DrillFacts {
@@ -54,4 +56,18 @@ pub struct CountedTable {
     pub name: String,
     /// Null where they could not be counted.
     pub rows: Option<u64>,
+}
+
+impl Record {
+    /// Whether it restored to throw away, so that it says nothing about what is live.
+    #[must_use]
+    pub fn is_drill(&self) -> bool {
+        self.command == "drill"
+    }
+
+    /// Whether what it restored was never meant to go live.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.is_beside() || self.is_drill()
+    }
 }
