@@ -125,6 +125,22 @@ pub enum Command {
         #[command(flatten)]
         tell: Tell,
     },
+    /// Restore the newest archive into a throw-away database, check it, count it, drop it, and say how long it took
+    ///
+    /// Proves that the newest archive restores. The live database is not touched and need not be there. Where: on the job's
+    /// server, or with `where = "local"` in [drill] in a private PostgreSQL server that the drill makes and removes itself.
+    /// The job's checks run in it and those of [drill]; the report keeps the evidence, and is mailed.
+    #[command(after_help = "Examples:\n  \
+                            backupctl drill                       the newest archive of the only job\n  \
+                            backupctl drill erp -n                what it would do, and whether it could\n  \
+                            backupctl drill --archive erp_1.zip   an older one\n\n\
+                            `status` and `check` are red where the last good drill is older than `every` of [drill].")]
+    Drill {
+        #[command(flatten)]
+        job: One,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Swap in what `swap = "hold"` has prepared, or what a run could not swap because of others' sessions
     ///
     /// Its checks are made again first. Refused as `stale` where nothing is prepared, or where the live database has been
@@ -165,7 +181,8 @@ pub enum Command {
     /// The last run and the last success of each job; not zero where that is too old
     ///
     /// Reads reports only: it connects to nothing and can be asked while a run works. The exit code is 7 (stale) where the last
-    /// success is older than --max-age, or the live data older than the job's `rpo`; 12 where it took longer than `rto`;
+    /// success is older than --max-age, or the live data older than the job's `rpo`; 12 where it took longer than `rto`, or where
+    /// the last good drill is older than `every` of [drill];
     /// 11 where the last run left it unclear what is live. Where neither --max-age nor `rpo` is set, the last run's own.
     Status {
         /// Restore jobs, in this order [default: all of the configuration]

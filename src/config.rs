@@ -4,6 +4,7 @@
 
 mod choosing;
 mod contents;
+mod drill;
 mod endpoint;
 mod name_time;
 mod nearest;
@@ -39,6 +40,7 @@ pub struct Config {
     pub databases: BTreeMap<String, Postgres>,
     /// In the order of the file.
     pub restores: Vec<Restore>,
+    pub drill: Drill,
     pub notify: Notify,
     pub metrics: Metrics,
 }
@@ -382,6 +384,33 @@ pub enum Expectation {
     NewerThan(Duration),
     /// At least so many percent of what the same statement gives in the live database; more than 0, 100 at most.
     AtLeastOfLive(f64),
+}
+
+/// `[drill]`.
+#[derive(Debug, Clone, Default)]
+pub struct Drill {
+    pub place: DrillPlace,
+    /// None: nobody is told that one is overdue.
+    pub every: Option<Duration>,
+    pub checks: Vec<DrillCheck>,
+}
+
+/// Where a drill restores to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DrillPlace {
+    /// A scratch database on the job's server.
+    #[default]
+    Server,
+    /// A private server on this machine.
+    Local,
+}
+
+/// `[[drill.checks]]`: must hold in what a drill has restored, beside the job's own checks.
+#[derive(Debug, Clone)]
+pub struct DrillCheck {
+    /// None: of every job.
+    pub job: Option<String>,
+    pub check: Check,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,8 @@ pub enum Created {
     File(PathBuf),
     /// A download. It stays for the next run where a note beside it says what of it is proven.
     Part(PathBuf),
+    /// The directory of a private cluster, and whatever works in it.
+    Cluster(PathBuf),
     /// A scratch database: its exact name, with this run's id in it; `database` is the key in the configuration.
     Scratch { database: String, name: String },
     /// A swap that was begun: by the OIDs anybody can find out later whether it happened.
@@ -47,7 +49,7 @@ impl Created {
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         match self {
-            Self::File(_) | Self::Part(_) | Self::Hooks { .. } => None,
+            Self::File(_) | Self::Part(_) | Self::Cluster(_) | Self::Hooks { .. } => None,
             Self::Scratch { database, .. }
             | Self::Swap { database, .. }
             | Self::InPlace { database, .. } => Some(database),
@@ -67,7 +69,8 @@ pub struct Entries {
 /// A run's open journal; clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    path: PathBuf,
+    /// None: what is created goes with what it is created in.
+    path: Option<PathBuf>,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -82,7 +85,22 @@ impl Journal {
             created: Vec::new(),
         };
         Self {
-            path: directory(state_dir).join(format!("{run}.json")),
+            path: Some(directory(state_dir).join(format!("{run}.json"))),
+            entries: Arc::new(Mutex::new(entries)),
+        }
+    }
+
+    /// The same run's, for what is made in something that the journal itself lists: kept in memory only.
+    #[must_use]
+    pub fn within(&self) -> Self {
+        let mut entries = self
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        entries.created.clear();
+        Self {
+            path: None,
             entries: Arc::new(Mutex::new(entries)),
         }
     }
@@ -122,17 +140,20 @@ impl Journal {
     /// # Errors
     /// The file can't be removed.
     pub fn close(&self) -> io::Result<()> {
-        durable::remove(&self.path)
+        self.path.as_deref().map_or(Ok(()), durable::remove)
     }
 
     fn change(&self, edit: impl FnOnce(&mut Entries)) -> io::Result<()> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         edit(&mut entries);
-        if let Some(directory) = self.path.parent() {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        if let Some(directory) = path.parent() {
             durable::create_private_dir(directory)?;
         }
-        let temp = self.path.with_file_name(format!("{}.tmp", entries.job));
-        durable::write(&temp, &self.path, &serde_json::to_vec_pretty(&*entries)?)
+        let temp = path.with_file_name(format!("{}.tmp", entries.job));
+        durable::write(&temp, path, &serde_json::to_vec_pretty(&*entries)?)
     }
 }
 

@@ -203,6 +203,13 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
+        Command::Drill { job, which } => {
+            let restore = commands::job(&app.config, job.job.as_deref())?;
+            Ok(told(
+                app,
+                &commands::drill::command(app, restore, &which).await,
+            ))
+        }
         command @ Command::Restore { .. } => restored(app, command).await,
         command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {

@@ -91,7 +91,8 @@ impl Output {
         if self.json {
             return self.document(&serde_json::to_string(record).unwrap_or_default());
         }
-        let is_report = matches!(record.command.as_str(), "run" | "restore" | "swap" | "undo")
+        let tells = ["run", "restore", "swap", "undo", "drill"];
+        let is_report = tells.contains(&record.command.as_str())
             && record.verdict != Some(Verdict::Locked)
             && !self.dry_run;
         if is_report {

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use rustix::process::Signal;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -42,6 +43,19 @@ pub struct Command {
     descriptors: Vec<OwnedFd>,
     /// None: nothing to read.
     stdin: Option<OwnedFd>,
+    /// None: as us.
+    user: Option<User>,
+    /// No program that it starts has more rights than it has.
+    is_confined: bool,
+    /// What asks it to end.
+    end: Signal,
+}
+
+/// Somebody else as whom root starts a child, without any other group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 impl Command {
@@ -59,7 +73,40 @@ impl Command {
                 .into(),
             descriptors: Vec::new(),
             stdin: None,
+            user: None,
+            is_confined: false,
+            end: Signal::TERM,
         })
+    }
+
+    /// As somebody else, which only root can, or else as us; without a way to more rights, such as `sudo`.
+    #[must_use]
+    pub fn confined(mut self, user: Option<User>) -> Self {
+        self.user = user;
+        self.is_confined = true;
+        self
+    }
+
+    /// What asks the child to end, instead of SIGTERM: when this process ends, when the child is stopped or dropped.
+    #[must_use]
+    pub fn ended_by(mut self, signal: Signal) -> Self {
+        self.end = signal;
+        self
+    }
+
+    /// Opens a directory for the child and all that it starts, and returns the path by which they reach it, whatever the
+    /// directories above it allow. The path is as good in this process, as long as it has this command.
+    ///
+    /// # Errors
+    /// `local`: it can't be opened.
+    pub fn hand_over(mut self, directory: &Path) -> Outcome<(Self, PathBuf)> {
+        use rustix::fs::{Mode, OFlags, open};
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = open(directory, flags, Mode::empty())
+            .judge(Verdict::Local, format!("open {}", directory.display()))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        self.descriptors.push(opened);
+        Ok((self, path))
     }
 
     /// A command with its arguments as the configuration lists them.
@@ -247,15 +294,16 @@ impl Child {
     pub async fn start(command: &Command) -> Outcome<Self> {
         let context = || format!("start {}", command.program.display());
         let prepared = spawn::prepare(command).judge(Verdict::Local, context())?;
-        let (group, stdout, stderr) = group::start(prepared).await.map_err(|error| {
-            let verdict = match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                    Verdict::Config
-                }
-                _ => Verdict::Local,
-            };
-            Failed::new(verdict, format!("{}: {error}", context()))
-        })?;
+        let (group, stdout, stderr) =
+            group::start(prepared, command.end).await.map_err(|error| {
+                let verdict = match error.kind() {
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                        Verdict::Config
+                    }
+                    _ => Verdict::Local,
+                };
+                Failed::new(verdict, format!("{}: {error}", context()))
+            })?;
         let stdout = ChildStdout::from_std(stdout).judge(Verdict::Local, context())?;
         let stderr = ChildStderr::from_std(stderr).judge(Verdict::Local, context())?;
         Ok(Self {

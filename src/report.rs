@@ -1,10 +1,10 @@
 //! What happened in a run: the JSON in `state_dir/runs/`, from which the mail and the text on stdout are made.
 //!
-//! Written anew at every step, so that a killed run leaves a true record; `done` is set only by the last step.
-//! The field names are a contract with consumers; they ignore what they don't know.
+//! Written anew at every step, so that a killed run leaves a true record; only the last step sets `done`. Field names are a contract.
 
 mod chain;
 mod compared;
+mod drill;
 mod history;
 
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::chain::{Audit, OnDisk, Problem, audit, catch_up, prune, rewrite};
 pub use self::compared::{Compared, Lost, Presence, TableRows, TableTotals};
+pub use self::drill::{CountedTable, DrillFacts, Origin, Place};
 pub use self::history::{
     NewestFirst, current_step, file, history, is_any_before, newest_first, remove_logs_before,
 };
@@ -35,11 +36,13 @@ pub enum Step {
     Unzip,
     Restore,
     Check,
+    /// The rows of what a drill has restored.
+    Count,
     /// What was restored is kept beside the live database: for `swap`, or to be looked at.
     Hold,
     Swap,
     Undo,
-    /// What was loaded to be looked at goes.
+    /// What was loaded to be looked at, or for a drill, goes.
     Drop,
     Notify,
 }
@@ -52,6 +55,7 @@ impl fmt::Display for Step {
             Self::Unzip => "unzip",
             Self::Restore => "restore",
             Self::Check => "check",
+            Self::Count => "count",
             Self::Hold => "hold",
             Self::Swap => "swap",
             Self::Undo => "undo",
@@ -135,7 +139,7 @@ pub struct Notified {
     pub message: String,
 }
 
-/// The document itself.
+/// The document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub format: u32,
@@ -161,6 +165,9 @@ pub struct Record {
     /// `lost`, `tables` and `table_totals`.
     #[serde(flatten)]
     pub compared: Compared,
+    /// Only in a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillFacts>,
     pub notified: Vec<Notified>,
     pub warnings: Vec<String>,
     /// What a dry run found that the real one would do; only in a dry run.
@@ -178,7 +185,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether it was about a database to be looked at, beside the live one, so that it says nothing about what is live.
+    /// Whether it was about a database beside the live one, so that it says nothing about what is live.
     #[must_use]
     pub fn is_beside(&self) -> bool {
         let database = self.database.as_ref();
@@ -255,6 +262,7 @@ impl Report {
             steps: Vec::new(),
             checks: Vec::new(),
             compared: Compared::default(),
+            drill: None,
             notified: Vec::new(),
             warnings: Vec::new(),
             plan: Vec::new(),
@@ -475,10 +483,12 @@ impl Report {
             database,
             checks,
             compared,
+            drill,
             plan,
             ..
         } = &mut *noted;
         self.record.compared.clone_from(compared);
+        self.record.drill.clone_from(drill);
         self.record.plan.clone_from(plan);
         self.record.warnings.clone_from(warnings);
         self.record.archive.clone_from(archive);

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::journal::Journal;
 use crate::output::Progress;
 use crate::report::{
-    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DumpFacts, Lost, TableRows, TableTotals,
+    ArchiveFacts, CheckResult, Compared, DatabaseFacts, DrillFacts, DumpFacts, Lost, TableRows,
+    TableTotals,
 };
 
 /// `20261120-020000-7f3a`: UTC and four random hex digits.
@@ -90,6 +91,8 @@ pub struct Noted {
     pub database: Option<DatabaseFacts>,
     pub checks: Vec<CheckResult>,
     pub compared: Compared,
+    /// Only in a drill.
+    pub drill: Option<DrillFacts>,
     /// Lines of a dry run's plan.
     pub plan: Vec<String>,
     /// Bytes that the current step moved.
@@ -172,6 +175,18 @@ impl Notes {
         let mut noted = self.lock();
         noted.compared.tables = tables;
         noted.compared.table_totals = Some(totals);
+    }
+
+    /// From now on the run is a drill, and what it shows is kept.
+    pub fn begin_drill(&self, facts: DrillFacts) {
+        self.lock().drill = Some(facts);
+    }
+
+    /// Something more that a drill shows; nothing in other runs.
+    pub fn drill(&self, show: impl FnOnce(&mut DrillFacts)) {
+        if let Some(facts) = &mut self.lock().drill {
+            show(facts);
+        }
     }
 
     pub fn bytes(&self, bytes: u64) {

@@ -83,6 +83,12 @@ pub fn dumps(state_dir: &Path, job: &str) -> PathBuf {
     state_dir.join("dumps").join(job)
 }
 
+/// Where the private cluster of a drill lies; the path of its socket must be short.
+#[must_use]
+pub fn drill(state_dir: &Path, run: &str) -> PathBuf {
+    state_dir.join("drills").join(run)
+}
+
 /// The log of one run, beside its report.
 #[must_use]
 pub fn run_log(state_dir: &Path, run: &str) -> PathBuf {

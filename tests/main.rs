@@ -5,6 +5,7 @@ mod bench;
 mod beside;
 mod check;
 mod config;
+mod drill;
 mod faults;
 mod fetch;
 mod in_place;

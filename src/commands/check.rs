@@ -4,6 +4,7 @@
 
 mod as_cron;
 mod chain;
+mod drill;
 mod here;
 mod mail;
 mod source;
@@ -106,6 +107,7 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
         return chain;
     };
     here::configuration(&mut chain, config);
+    drill::on_time(&mut chain, config, &restore.name);
     let mut needed = of_way_in(store);
     needed.extend(restore.zip_password.iter().chain(&database.password));
     needed.extend(telling::secrets(config, restore));
@@ -121,6 +123,7 @@ async fn of_job(app: &App, restore: &Restore) -> Chain {
         run: begin(app, restore, LOOKING).run,
     };
     here::programs(&mut chain, &job);
+    drill::programs(&mut chain, config, database.bin_dir.as_deref()).await;
     let reached = source::reach(app, &mut chain, store, &opened).await;
     let newest = source::newest(&mut chain, &job, (reached, &opened)).await;
     let held = target::enter(app, &mut chain, database, (&opened, &job.run.id)).await;

@@ -18,7 +18,7 @@ use tokio_util::io::SyncIoBridge;
 
 pub use self::download::{download, keep, pass_on, sha256_of};
 pub use self::feed::{Arriving, Feed, feed};
-pub use self::kept::{discard, newest_kept, prune};
+pub use self::kept::{discard, kept_already, newest_kept, prune};
 pub use self::part::Part;
 pub use self::wait::{Found, Looked, Wanted, look, look_ahead, wait};
 use super::space::Coming;
@@ -172,6 +172,7 @@ async fn connect(job: &Job<'_>) -> Outcome<Box<dyn Store>> {
     let store = store::open(job.store, credentials(job), job.config.network.timeout).await?;
     if let Some(key) = store.host_key() {
         tracing::info!(host_key = key, "logged in to {}", store.location());
+        job.run.notes.drill(|drill| drill.host_key = Some(key));
     }
     Ok(store)
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::fetch::Part;
 use super::{App, Job, Order, hooks};
 use crate::config::{Config, Restore};
+use crate::database::cluster;
 use crate::database::connection::Login;
 use crate::database::scratch;
 use crate::database::swap;
@@ -82,8 +83,13 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
         return Err(Failed::new(Verdict::Local, "its journal has no run id"));
     };
     let on_server = || entries.created.iter().filter_map(Created::database);
-    let is_file = |created: &Created| matches!(created, Created::File(_) | Created::Part(_));
-    if !order.database && !entries.created.iter().all(is_file) {
+    let is_here = |created: &Created| {
+        matches!(
+            created,
+            Created::File(_) | Created::Part(_) | Created::Cluster(_)
+        )
+    };
+    if !order.database && !entries.created.iter().all(is_here) {
         return Ok(());
     }
     if let Some(other) = on_server().find(|key| *key != job.database.key) {
@@ -100,6 +106,7 @@ async fn settle(job: &Job<'_>, order: Order, entries: &Entries) -> Outcome<()> {
         match created {
             Created::File(path) => remove_file(job.state_dir(), path)?,
             Created::Part(path) => remove_part(job.state_dir(), path)?,
+            Created::Cluster(path) => remove_cluster(job.state_dir(), path).await?,
             Created::Hooks { live, scratch } => start_again(job, &dead, live, scratch).await,
             _ => {}
         }
@@ -136,7 +143,7 @@ async fn settle_on_server(
     created: &Created,
 ) -> Outcome<()> {
     match created {
-        Created::File(_) | Created::Part(_) | Created::Hooks { .. } => {}
+        Created::File(_) | Created::Part(_) | Created::Cluster(_) | Created::Hooks { .. } => {}
         Created::Scratch { name, .. } => {
             let login = super::restore::login(job);
             if has_its_stamp(&login, name).await? {
@@ -194,6 +201,7 @@ pub async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
         let removed = match &created {
             Created::File(path) => remove_file(&app.config.state_dir, path),
             Created::Part(path) => remove_part(&app.config.state_dir, path),
+            Created::Cluster(path) => remove_cluster(&app.config.state_dir, path).await,
             Created::Scratch { name, .. } => {
                 drop_own_scratch(&app.config, restore, run, name).await
             }
@@ -208,6 +216,7 @@ pub async fn clean_up(app: &App, restore: &Restore, order: Order, run: &Run) {
         }
     }
     tracing::debug!(command = order.command, all, "cleaned up");
+    run.notes.drill(|drill| drill.dropped = all);
     if all && let Err(error) = run.journal.close() {
         run.notes.warn(format!("remove the run's journal: {error}"));
     }
@@ -261,6 +270,12 @@ async fn has_its_stamp(login: &Login, name: &str) -> Outcome<bool> {
 fn remove_file(state_dir: &Path, path: &Path) -> Outcome<()> {
     is_ours(state_dir, path)?;
     durable::remove_all(path).judge(Verdict::Local, format!("remove {}", path.display()))
+}
+
+/// Ends a private cluster and removes it.
+async fn remove_cluster(state_dir: &Path, path: &Path) -> Outcome<()> {
+    is_ours(state_dir, path)?;
+    cluster::remove(path).await
 }
 
 /// An unfinished download stays if the next run may go on with it.

@@ -5,6 +5,7 @@
 pub mod after_checks;
 pub mod beside;
 pub mod check;
+pub mod drill;
 pub mod fetch;
 pub mod hooks;
 pub mod in_place;

@@ -15,6 +15,17 @@ pub async fn all(job: &Job<'_>) -> Outcome<()> {
     network::reachable(&targets, &job.config.network, &job.run).await
 }
 
+/// As [`all`] without the database, which a drill on this machine needs nothing of.
+pub async fn all_but_database(job: &Job<'_>) -> Outcome<()> {
+    let mail = job.config.notify.email.as_ref().map(of_mail);
+    let targets: Vec<Target> = of_store(job.store).into_iter().chain(mail).collect();
+    if targets.is_empty() {
+        job.run.notes.message("nothing to reach: the store is here");
+        return Ok(());
+    }
+    network::reachable(&targets, &job.config.network, &job.run).await
+}
+
 /// Only the store, for `fetch`.
 pub async fn store(job: &Job<'_>) -> Outcome<()> {
     let targets: Vec<Target> = of_store(job.store).into_iter().collect();

@@ -334,6 +334,9 @@ pub async fn prove(
     let session = connection::connect(login, &scratch.name).await?;
     let promised = promised(toc, &suited.selection);
     let counted = catalog::compare(&session, &promised).await?;
+    job.run
+        .notes
+        .drill(|drill| drill.objects = counted.by_kind());
     // Before the statistics, which cover what the files make. They are written for the whole of the dump.
     let added = match suited.selection.part() {
         None => after_load(login, &scratch.name, job).await?,

@@ -95,11 +95,11 @@ async fn streamed(
 }
 
 /// An archive whose last byte was fetched, and its dump.
-struct Arrived {
-    archive: ArchiveFacts,
+pub struct Arrived {
+    pub archive: ArchiveFacts,
     /// None: nothing keeps the archive.
-    fetched: Option<Fetched>,
-    unpacking: Unpacking,
+    pub fetched: Option<Fetched>,
+    pub unpacking: Unpacking,
 }
 
 async fn go_live(held: Held, arrived: Arrived, job: &Job<'_>, report: &mut Report) -> Outcome<()> {
@@ -204,7 +204,8 @@ async fn newest(job: &Job<'_>, which: &Which, mut held: Held) -> Outcome<Newest>
     Ok(Newest::Arrived(Box::new(held), Box::new(arrived)))
 }
 
-async fn arrive(chosen: fetch::Chosen, job: &Job<'_>) -> Outcome<Arrived> {
+/// Downloads the archive and unpacks what comes.
+pub async fn arrive(chosen: fetch::Chosen, job: &Job<'_>) -> Outcome<Arrived> {
     let mut archive = fetch::facts_of(&chosen.archive, None);
     let (feed, unpacking) = unzip::begin(&chosen.contents, &archive.name, job)?;
     let fetched = if job.restore.keep_archives > 0 {

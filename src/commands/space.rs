@@ -2,9 +2,11 @@
 //!
 //! An estimate ends a run only where a budget says so, or where not even a quarter of it would fit.
 
+mod cluster;
 mod estimate;
 mod here;
 
+pub use self::cluster::of_cluster;
 pub use self::estimate::Coming;
 use self::estimate::{Estimate, Measured, estimate};
 pub use self::here::{Here, of_fetch, of_run, of_unzip};

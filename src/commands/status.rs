@@ -1,12 +1,15 @@
 //! `status`: what the reports of a job say of it now. It connects to nothing, takes no lock and leaves no trace, so that a monitor
 //! may ask every minute.
 
+pub mod drill;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::drill::Drills;
 use super::App;
 use super::schedule::found::{self, Next};
 use crate::config::{Restore, format_duration};
@@ -29,6 +32,8 @@ pub struct State {
     hint: Option<String>,
     last_run: Option<Last>,
     last_success: Option<Success>,
+    #[serde(flatten)]
+    drills: Drills,
     running: Option<Running>,
     /// Null where nothing of ours starts the job by itself.
     next_run: Option<Next>,
@@ -83,6 +88,8 @@ struct Targets {
     rpo: Option<f64>,
     #[serde(rename = "rto_seconds")]
     rto: Option<f64>,
+    #[serde(rename = "drill_every_seconds")]
+    drill_every: Option<f64>,
 }
 
 /// `backupctl status [JOB]`, for one job.
@@ -102,6 +109,9 @@ pub async fn command(app: &App, restore: &Restore, max_age: Option<Duration>) ->
         )?
         .filter(|record| changes_live(record) && of_running.as_ref() != Some(&record.run));
     let (last, success) = last_and_success(records);
+    let drills = Drills::of((&app.config, &restore.name), of_running.as_deref(), now)?;
+    let every = app.config.drill.every;
+    let overdue = drills.overdue(every);
     let mut state = State {
         format: 1,
         command: "status",
@@ -113,16 +123,18 @@ pub async fn command(app: &App, restore: &Restore, max_age: Option<Duration>) ->
         hint: None,
         last_run: last.as_ref().map(ended),
         last_success: success.as_ref().map(|record| succeeded(record, now)),
+        drills,
         running,
         next_run,
         targets: Targets {
             max_age: max_age.map(|limit| limit.as_secs_f64()),
             rpo: restore.targets.rpo.map(|limit| limit.as_secs_f64()),
             rto: restore.targets.rto.map(|limit| limit.as_secs_f64()),
+            drill_every: every.map(|limit| limit.as_secs_f64()),
         },
         problems: Vec::new(),
     };
-    judge(&mut state, last.as_ref());
+    judge(&mut state, last.as_ref(), overdue);
     Ok(state)
 }
 
@@ -258,7 +270,7 @@ fn running(app: &App, restore: &Restore) -> Option<Running> {
 }
 
 /// Age is what decides. Where nobody has said how old is too old, the last run's verdict does.
-fn judge(state: &mut State, last: Option<&Record>) {
+fn judge(state: &mut State, last: Option<&Record>, overdue: Option<String>) {
     let targets = &state.targets;
     let is_dated = targets.max_age.or(targets.rpo).is_some();
     let mut found = match &state.last_success {
@@ -269,6 +281,8 @@ fn judge(state: &mut State, last: Option<&Record>) {
         )],
     };
     found.extend(last.and_then(|record| of_last_run(record.verdict, is_dated)));
+    let only_drill = found.is_empty();
+    found.extend(overdue.map(|text| (Verdict::Attention, text)));
     let verdicts = found.iter().map(|(verdict, _)| *verdict);
     state.verdict = verdicts.fold(Verdict::Done, Verdict::worst);
     state.exit_code = state.verdict.exit_code();
@@ -276,9 +290,11 @@ fn judge(state: &mut State, last: Option<&Record>) {
     if state.verdict != Verdict::Done {
         let job = &state.job;
         state.message = Some(format!("{job}: {}", state.problems.join("; ")));
-        state.hint = Some(format!(
-            "`backupctl run {job} --dry-run` says whether a run would work now"
-        ));
+        state.hint = Some(if only_drill {
+            format!("`backupctl drill {job}` makes one")
+        } else {
+            format!("`backupctl run {job} --dry-run` says whether a run would work now")
+        });
     }
 }
 
@@ -335,6 +351,7 @@ pub fn text(state: &State) -> String {
         Some(last) => rows.extend(last.rows()),
         None => rows.push(("last run", "none".to_owned())),
     }
+    rows.extend(state.drills.rows());
     rows.extend(state.running.as_ref().map(Running::row));
     rows.extend(state.next_run.as_ref().map(next_row));
     rows.extend(state.problems.iter().map(|text| ("problem", text.clone())));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::drill::drill;
 use super::nearest::nearest;
 use super::notify::{metrics, notify};
 use super::restores::restores;
@@ -153,6 +154,7 @@ fn whole(
             .map(|database| (database.key.clone(), database))
             .collect(),
         restores: restores(&mut root),
+        drill: drill(&mut root),
         notify: notify(&mut root),
         metrics: metrics(&mut root),
     };

@@ -86,7 +86,7 @@ fn targets(section: &mut Section<'_>) -> Targets {
     }
 }
 
-fn each<T>(
+pub(super) fn each<T>(
     section: &mut Section<'_>,
     key: &'static str,
     read: impl Fn(Section<'_>) -> Option<T>,
@@ -269,7 +269,7 @@ fn min_size(section: &mut Section<'_>) -> MinSize {
     }
 }
 
-fn check(mut section: Section<'_>) -> Option<Check> {
+pub(super) fn check(mut section: Section<'_>) -> Option<Check> {
     const WAYS: [&str; 5] = [
         "at_least",
         "at_most",

@@ -38,10 +38,20 @@ pub struct Counted {
     pub others: usize,
 }
 
-impl fmt::Display for Counted {
-    /// `12 tables, 30 indexes`: what there is any of.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [
+impl Counted {
+    /// By the word for many of a kind: what there is any of.
+    #[must_use]
+    pub fn by_kind(&self) -> BTreeMap<String, usize> {
+        let others = (self.others, "other", "others");
+        let all = self.all().into_iter().chain([others]);
+        let there = all.filter(|(count, ..)| *count > 0);
+        there
+            .map(|(count, _, many)| (many.to_owned(), count))
+            .collect()
+    }
+
+    fn all(&self) -> [(usize, &'static str, &'static str); 10] {
+        [
             (self.tables, "table", "tables"),
             (self.views, "view", "views"),
             (self.sequences, "sequence", "sequences"),
@@ -52,7 +62,14 @@ impl fmt::Display for Counted {
             (self.types, "type", "types"),
             (self.extensions, "extension", "extensions"),
             (self.schemas, "schema", "schemas"),
-        ];
+        ]
+    }
+}
+
+impl fmt::Display for Counted {
+    /// `12 tables, 30 indexes`: what there is any of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.all();
         let shown = all.iter().filter(|(count, ..)| *count > 0);
         let words: Vec<String> = shown
             .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))

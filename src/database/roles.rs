@@ -31,6 +31,31 @@ pub async fn create(session: &Session, target: &Target, needs: &Needs) -> Outcom
     Ok(missing)
 }
 
+/// Creates what `needs` names in a private cluster, where whoever owns what only a superuser can own is one: it is in no other.
+/// PostgreSQL's own roles can't be created; where one is missing the preflight says so. Returns their names.
+///
+/// # Errors
+/// As the session.
+pub async fn create_here(
+    session: &Session,
+    target: &Target,
+    needs: &Needs,
+) -> Outcome<Vec<String>> {
+    let found = Inventory::of(session, target, needs).await?;
+    let mut missing = found.missing_roles(needs);
+    missing.retain(|role| !role.starts_with("pg_"));
+    for role in &missing {
+        let is_super = needs.superuser_owns.values().any(|owner| owner == role);
+        let rights = if is_super { " SUPERUSER" } else { "" };
+        let sql = format!("{}{rights}", creation(role));
+        session
+            .batch(&sql)
+            .await
+            .context("create the roles that the dump needs")?;
+    }
+    Ok(missing)
+}
+
 /// Who must be a member of which of the new roles; a superuser need not.
 fn memberships<'a>(
     missing: &'a [String],

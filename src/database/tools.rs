@@ -137,7 +137,7 @@ pub fn choose(tools: &[Tool], needs: Needs) -> Outcome<&Tool> {
         .ok_or_else(|| none_fits(tools, needs))
 }
 
-fn fits(tool: &Tool, needs: Needs) -> bool {
+pub(super) fn fits(tool: &Tool, needs: Needs) -> bool {
     let series = tool.version.series();
     let reads = newest_archive(tool.version) >= needs.archive_version
         && needs.pg_dump.is_none_or(|dump| series >= dump.series());

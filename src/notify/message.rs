@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::drill::evidence;
 use super::escaped_lines;
 use super::layout::{age_text, columns, duration_text, second, wrapped};
 use super::outcome::{Live, consequence, end_of, is_done, live, outcome};
@@ -35,8 +36,13 @@ pub fn text(record: &Record, report_file: Option<&Path>) -> String {
         record
             .database
             .as_ref()
+            .filter(|_| !record.is_drill())
             .map(|facts| database(facts, record)),
         steps(&record.steps),
+        record
+            .drill
+            .as_ref()
+            .map(|facts| evidence(facts, record.database.as_ref())),
         checks(&record.checks),
         tables(&record.compared),
         warnings(&record.warnings),
@@ -160,7 +166,7 @@ fn database(facts: &DatabaseFacts, record: &Record) -> String {
     )
 }
 
-fn list(title: &str, rows: &[(&str, Option<String>)]) -> String {
+pub(super) fn list(title: &str, rows: &[(&str, Option<String>)]) -> String {
     let rows = rows.iter().filter_map(|(label, value)| {
         let value = value.as_deref()?;
         Some(wrapped(&format!("  {label:<9} "), value))

@@ -4,6 +4,7 @@
 pub mod compose;
 mod connection;
 mod dial;
+mod drill;
 pub mod email;
 pub mod http;
 mod layout;

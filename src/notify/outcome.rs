@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::drill;
 use super::escaped_lines;
 use super::layout::{age_text, minute};
 use crate::escape::escaped;
@@ -22,6 +23,9 @@ pub(super) enum Live {
 }
 
 pub(super) fn live(record: &Record) -> Live {
+    if record.is_drill() {
+        return Live::Unchanged;
+    }
     if record.verdict == Some(Verdict::Unclear) {
         return Live::Unknown;
     }
@@ -57,6 +61,9 @@ pub(super) fn is_done(step: &StepRecord) -> bool {
 
 /// The first sentence: what happened, and what is live now.
 pub(super) fn outcome(record: &Record) -> String {
+    if record.is_drill() {
+        return of_drill(record);
+    }
     let live = live(record);
     let subject = whose(record);
     match (record.verdict, &record.message) {
@@ -91,6 +98,37 @@ pub(super) fn outcome(record: &Record) -> String {
     }
 }
 
+/// Of a drill it is said first that it was one.
+fn of_drill(record: &Record) -> String {
+    match record.verdict {
+        Some(verdict) if verdict.is_good() => {
+            let duty = match verdict {
+                Verdict::Attention => ", but a duty is left to you",
+                _ => "",
+            };
+            format!("Drill: {} {}{duty}.", backup(record), drill::proven(record))
+        }
+        Some(verdict) => {
+            let cause = match (verdict, last_undone(record)) {
+                (Verdict::Failed, Some(Step::Check)) => {
+                    "A check of the restored data did not hold".to_owned()
+                }
+                _ => cause(record, verdict),
+            };
+            format!("Drill: {cause}; the live database was not touched.")
+        }
+        None => format!(
+            "Drill: it has not ended, or died, in step {}; the live database was not touched.",
+            last_step(record)
+        ),
+    }
+}
+
+fn last_undone(record: &Record) -> Option<Step> {
+    let mut steps = record.steps.iter().rev();
+    steps.find(|step| !is_done(step)).map(|step| step.step)
+}
+
 /// What was restored and is not live yet, by the command that takes it live.
 fn waiting(record: &Record) -> Option<String> {
     record.database.as_ref()?.scratch.as_ref()?;
@@ -123,13 +161,7 @@ fn state(record: &Record, live: Live) -> String {
 
 fn cause(record: &Record, verdict: Verdict) -> String {
     let text = match verdict {
-        Verdict::Failed => match record
-            .steps
-            .iter()
-            .rev()
-            .find(|step| !is_done(step))
-            .map(|step| step.step)
-        {
+        Verdict::Failed => match last_undone(record) {
             Some(Step::Check) => "A check of the new data did not hold",
             Some(Step::Swap) => "The swap failed",
             Some(Step::Undo) => "The way back failed",

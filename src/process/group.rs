@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Ended;
 
-/// Between SIGTERM and SIGKILL.
+/// Between the signal that asks it to end, SIGTERM mostly, and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -24,6 +24,8 @@ pub struct Group {
     id: Pid,
     exit: oneshot::Receiver<Ended>,
     ended: Option<Ended>,
+    /// What asks it to end.
+    end: Signal,
     /// Dropped: the keeper may reap the child.
     hold: Option<mpsc::Sender<Infallible>>,
 }
@@ -32,17 +34,17 @@ type Started = (Group, ChildStdout, ChildStderr);
 
 /// Forks on a thread of its own, which stays until the child is reaped: a death signal follows the thread, not the process,
 /// and tokio ends its threads when it likes.
-pub async fn start(command: StdCommand) -> io::Result<Started> {
+pub async fn start(command: StdCommand, end: Signal) -> io::Result<Started> {
     let (answer, started) = oneshot::channel();
     thread::Builder::new()
         .name("child".to_owned())
-        .spawn(move || keep(command, answer))?;
+        .spawn(move || keep(command, end, answer))?;
     started
         .await
         .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it died")))
 }
 
-fn keep(mut command: StdCommand, answer: oneshot::Sender<io::Result<Started>>) {
+fn keep(mut command: StdCommand, end: Signal, answer: oneshot::Sender<io::Result<Started>>) {
     let spawned = command.spawn();
     // It holds the child's end of a pipe: whoever fills that must learn when the child has ended.
     drop(command);
@@ -64,6 +66,7 @@ fn keep(mut command: StdCommand, answer: oneshot::Sender<io::Result<Started>>) {
         id,
         exit,
         ended: None,
+        end,
         hold: Some(hold),
     };
     // Where nobody takes the group, dropping it ends the child.
@@ -107,12 +110,12 @@ impl Group {
         ended
     }
 
-    /// SIGTERM to all, SIGKILL to whoever is left when the leader has ended or the grace is over.
+    /// The signal that asks it to end to all, SIGKILL to whoever is left when the leader has ended or the grace is over.
     pub async fn stop(&mut self) {
         if self.hold.is_none() {
             return;
         }
-        self.signal(Signal::TERM);
+        self.signal(self.end);
         // Too late or not, what is left of the group is killed; a leader that not even that ends is left to the keeper.
         let _ = tokio::time::timeout(GRACE, self.ended()).await;
         self.signal(Signal::KILL);
@@ -133,7 +136,7 @@ impl Drop for Group {
         if self.ended.is_some() || self.hold.is_none() {
             return;
         }
-        self.signal(Signal::TERM);
+        self.signal(self.end);
         let (id, hold) = (self.id, self.hold.take());
         let (_, nothing) = oneshot::channel();
         let mut exit = std::mem::replace(&mut self.exit, nothing);

@@ -12,6 +12,7 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpid, getppid, getrlimit, set_parent_process_death_signal,
     setrlimit, umask,
 };
+use rustix::thread::set_no_new_privs;
 
 use super::Command;
 
@@ -46,8 +47,13 @@ pub fn prepare(command: &Command) -> io::Result<StdCommand> {
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(user) = command.user {
+        // The library drops the other groups with it.
+        prepared.uid(user.uid).gid(user.gid);
+    }
     let passed = command.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    before_exec(&mut prepared, open_descriptors()?, passed);
+    let manner = (command.end, command.is_confined);
+    before_exec(&mut prepared, open_descriptors()?, passed, manner);
     Ok(prepared)
 }
 
@@ -64,13 +70,18 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
 /// In the child: a death signal, a private umask, no core dump, and no descriptor but `passed`.
 ///
 /// The death signal comes when the *thread* that forked ends, so `group.rs` forks on a thread that waits for the child.
-/// It is SIGTERM, at which pg_restore also stops its workers and cancels what its backends do. It reaches the child alone:
-/// where this process is killed outright, what another kind of child has started lives on.
+/// It is SIGTERM unless the command says otherwise, at which pg_restore also stops its workers and cancels what its backends
+/// do. It reaches the child alone: where this process is killed outright, what another kind of child has started lives on.
 #[expect(
     unsafe_code,
     reason = "there is no safe way to act between fork and exec"
 )]
-fn before_exec(command: &mut StdCommand, open: Vec<RawFd>, passed: Vec<RawFd>) {
+fn before_exec(
+    command: &mut StdCommand,
+    open: Vec<RawFd>,
+    passed: Vec<RawFd>,
+    (end, is_confined): (Signal, bool),
+) {
     let parent: Pid = getpid();
     // 0 would forbid files alone: where crashes are piped to a program, as systemd-coredump is, only a limit of 1 keeps the
     // kernel from it (`do_coredump` in fs/coredump.c). No file is as small as that.
@@ -80,7 +91,11 @@ fn before_exec(command: &mut StdCommand, open: Vec<RawFd>, passed: Vec<RawFd>) {
         maximum,
     };
     let prepare = move || -> io::Result<()> {
-        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // After the change of the user, which clears it.
+        set_parent_process_death_signal(Some(end))?;
+        if is_confined {
+            set_no_new_privs(true)?;
+        }
         if getppid() != Some(parent) {
             return Err(Errno::SRCH.into());
         }

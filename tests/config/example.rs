@@ -124,6 +124,7 @@ fn every_setting_that_the_reader_knows_is_in_the_example() {
         include_str!("../../src/config/choosing.rs"),
         include_str!("../../src/config/contents.rs"),
         include_str!("../../src/config/notify.rs"),
+        include_str!("../../src/config/drill.rs"),
     ];
     let known: BTreeSet<&str> = sources
         .iter()

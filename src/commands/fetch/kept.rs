@@ -7,6 +7,7 @@ use crate::commands::Job;
 use crate::durable;
 use crate::report::ArchiveFacts;
 use crate::state_dir;
+use crate::store::Listed;
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 /// What is known of an archive lies beside it.
@@ -41,6 +42,36 @@ pub fn newest_kept(job: &Job<'_>) -> Outcome<Fetched> {
     )?;
     job.run.notes.archive(facts.clone());
     Ok(Fetched { path, facts })
+}
+
+/// The archive where an earlier run has kept it, if it is the same file as far as its name, length and time tell, and its
+/// SHA-256 is still what it was.
+pub async fn kept_already(archive: &Listed, job: &Job<'_>) -> Outcome<Option<Fetched>> {
+    let directory = state_dir::archives(job.state_dir(), &job.restore.name);
+    let all = kept(&directory)?.into_iter().rev();
+    let same = all.filter_map(|path| {
+        let facts = std::fs::read(facts_path(&path)).ok()?;
+        let facts: ArchiveFacts = serde_json::from_slice(&facts).ok()?;
+        let is_same = facts.name == archive.name
+            && facts.bytes == archive.bytes
+            && facts.modified == Some(archive.modified);
+        is_same.then_some(Fetched { path, facts })
+    });
+    for fetched in same {
+        let path = fetched.path.clone();
+        let hashed = tokio::task::spawn_blocking(move || super::sha256_of(&path));
+        let hashed = hashed.await.judge(Verdict::Bug, "hash the kept archive")?;
+        let sha256 = hashed.ok();
+        if sha256.is_some() && sha256 == fetched.facts.sha256 {
+            job.run.notes.archive(fetched.facts.clone());
+            return Ok(Some(fetched));
+        }
+        job.run.notes.warn(format!(
+            "{} is not what was fetched any more: look at the disk under `state_dir`",
+            fetched.path.display()
+        ));
+    }
+    Ok(None)
 }
 
 /// The fetched archives in a directory of ours, oldest first: their names begin with their time.

@@ -133,7 +133,7 @@ fn went_over_live(record: &Record, in_place: bool) -> bool {
         verdict.is_none_or(|verdict| verdict.is_good() || verdict == Verdict::Unclear)
     };
     matches!(record.command.as_str(), "run" | "restore")
-        && !record.is_beside()
+        && !record.is_apart()
         && step(Step::Restore).is_some_and(may_have)
         && step(Step::Swap).or(step(Step::Hold)).is_none()
         && match record.verdict {

@@ -1,5 +1,6 @@
 //! The whole text for every kind of ending, as its reader gets it.
 
+mod drill;
 mod records;
 
 use super::*;

@@ -34,7 +34,7 @@ fn went_live(record: &Record) -> bool {
         && record.archive.is_some()
         && matches!(record.command.as_str(), "run" | "restore" | "swap")
         && !waits
-        && !record.is_beside()
+        && !record.is_apart()
         && record.steps.iter().any(has_loaded)
 }
 
@@ -59,7 +59,7 @@ fn leaves_open(record: &Record) -> bool {
         .as_ref()
         .is_some_and(|database| database.scratch.is_some());
     match record.verdict {
-        _ if record.is_beside() => false,
+        _ if record.is_apart() => false,
         Some(Verdict::Unclear) => true,
         None => changing.next().is_some(),
         Some(_) if changing.any(may_have) => true,
@@ -153,7 +153,7 @@ impl Earlier {
 }
 
 /// Of the reports that began before `before`, newest first, those that no later run asks for: none of the `newest` ones, none
-/// since the last good archive, and none that has a say in whether an archive is rejected.
+/// since the last good archive, not the last good drill, and none that has a say in whether an archive is rejected.
 #[must_use]
 pub fn superfluous(history: &[Record], before: Timestamp, newest: usize) -> Vec<&Record> {
     let last_good = Earlier::from_history(history).last_good;
@@ -169,9 +169,14 @@ pub fn superfluous(history: &[Record], before: Timestamp, newest: usize) -> Vec<
         .filter(|record| is_undo(record))
         .filter_map(|record| record.archive.as_ref())
         .collect();
+    // Which `status` goes by, however long ago it was.
+    let is_good_drill =
+        |record: &&Record| record.is_drill() && record.verdict.is_some_and(Verdict::is_good);
+    let last_drill = history.iter().find(is_good_drill).map(|record| &record.run);
     let has_a_say = |record: &Record| {
         let archive = record.archive.as_ref();
         is_undo(record)
+            || Some(&record.run) == last_drill
             || archive.is_some_and(|archive| judged.iter().any(|other| same(archive, other)))
     };
     let old = history.iter().skip(newest);

@@ -169,3 +169,39 @@ fn reports_that_reject_an_archive_or_take_that_back_stay() {
     assert_eq!(rejected(&kept), rejected(&all));
     assert_eq!(rejected(&kept[..2]), None);
 }
+
+fn drilled(minute: u8, verdict: &str, step: &str) -> Record {
+    Record {
+        command: "drill".into(),
+        ..record(minute, verdict, &[step], Some("b.zip"))
+    }
+}
+
+#[test]
+fn a_drill_changes_nothing_about_what_is_live_whatever_became_of_it() {
+    for (verdict, step) in [
+        ("done", "restore done"),
+        ("failed", "restore failed"),
+        ("unclear", "restore unclear"),
+        ("unfinished", "restore"),
+    ] {
+        let history = [drilled(9, verdict, step), restored(5)];
+        assert!(is_live(&history), "{verdict} {step}");
+        let last_good = Earlier::from_history(&history).last_good;
+        assert_eq!(last_good.expect("the run's").0.name, ARCHIVE);
+    }
+}
+
+#[test]
+fn the_last_good_drill_stays_however_old_it_is() {
+    let good = |minute| record(minute, "done", &["swap done"], Some("c.zip"));
+    let all = [
+        good(55),
+        good(54),
+        good(53),
+        drilled(20, "failed", "restore failed"),
+        drilled(10, "done", "restore done"),
+        drilled(5, "done", "restore done"),
+    ];
+    assert_eq!(superfluous_minutes(&all), ["20", "05"]);
+}

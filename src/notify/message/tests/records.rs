@@ -103,6 +103,7 @@ pub(super) fn record() -> Record {
             ok: true,
         }],
         compared: Compared::default(),
+        drill: None,
         notified: Vec::new(),
         warnings: Vec::new(),
     }
