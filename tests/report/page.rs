@@ -145,7 +145,8 @@ fn nothing_from_outside_is_markup() {
                 "lost": [{ "kind": evil, "count": 1, "names": [evil] }],
                 "notified": [{ "to": evil, "ok": false, "message": evil }],
                 "warnings": [evil],
-                "drill": { "host_key": evil, evil: evil, "deep": { evil: [evil, { evil: evil }] } },
+                "drill": { "where": "server", "origin": null, "host_key": evil, "pg_restore": evil, "objects": { evil: 1 },
+                    "time_to_restore_seconds": 1.0, "rows": 1, "tables": [{ "schema": evil, "name": evil, "rows": null }], "dropped": false },
             }),
         );
         year::put(&setup, &report);

@@ -197,6 +197,9 @@ fn drill(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
         .iter()
         .filter_map(|step| step["seconds"].as_f64())
         .sum();
+    let tables: Vec<Value> = (0..214)
+        .map(|n| json!({ "schema": "public", "name": format!("table_{n}"), "rows": 400_000 - n }))
+        .collect();
     let mut report = bones("drill", &id(started, night), started);
     let ended = started + SignedDuration::from_secs_f64(seconds);
     let more = json!({
@@ -204,8 +207,9 @@ fn drill(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
         "archive": { "name": format!("erp_{}.zip", started.strftime("%Y%m%d")), "bytes": 3_100_000_000_u64,
             "modified": started - SignedDuration::from_hours(6), "sha256": hash(dice) },
         "steps": steps,
-        "drill": { "where": "local", "server_version": "17.6", "host_key": "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGLm7wJr3bYPHNmtF8s",
-            "restore_seconds": 1200.0, "tables": { "expected": 214, "found": 214 }, "rows": 41_000_000 + night * 52_000, "dropped": true },
+        "drill": { "where": "local", "origin": "store", "host_key": "ssh-ed25519 SHA256:uNiVztksCsDhcc0u9e8BgrJXVGLm7wJr3bYPHNmtF8s",
+            "pg_restore": "17.6", "objects": { "TABLE": 214, "INDEX": 390, "CONSTRAINT": 260 }, "time_to_restore_seconds": round(seconds),
+            "rows": 41_000_000 + night * 52_000, "tables": tables, "dropped": true },
     });
     merge(&mut report, &more);
     report

@@ -1,7 +1,6 @@
 //! The list of runs, and of drills with their evidence: a line each, and all that its report knows on demand.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::markup::Html;
 use super::unit::grouped;
@@ -10,7 +9,10 @@ use crate::commands::report::text::took;
 use crate::commands::report::{Entry, History, Tone};
 use crate::config::format_bytes;
 use crate::escape::said;
-use crate::report::{ArchiveFacts, DatabaseFacts, DumpFacts, Presence, Record, TableRows};
+use crate::report::{
+    ArchiveFacts, CountedTable, DatabaseFacts, DrillFacts, DumpFacts, Origin, Place, Presence,
+    Record, TableRows,
+};
 use crate::verdict::Verdict;
 
 /// Runs with all their details, the newest; the page must not grow for ever.
@@ -21,8 +23,6 @@ const DRILLS: usize = 5;
 const SHOWN: usize = 12;
 /// Tables whose rows are told, those that changed most.
 const TABLES: usize = 5;
-/// How deep an unknown object is followed.
-const DEPTH: usize = 4;
 
 pub(super) fn runs(history: &History) -> Html {
     let runs: Vec<&Entry> = { history.runs.iter() }
@@ -135,7 +135,9 @@ fn entry(html: &mut Html, run: &Entry) {
     steps(html, record);
     html.raw("<dl>");
     facts(html, record);
-    unknown(html, "drill", run.value.get("drill"), 0);
+    if let Some(drill) = &record.drill {
+        drill_facts(html, drill);
+    }
     html.raw("</dl>");
     judged(html, record);
     html.raw("</div></details>");
@@ -308,63 +310,45 @@ fn judged(html: &mut Html, record: &Record) {
     html.raw("</ul>");
 }
 
-/// What a report of a drill has found, whatever it is called: names as they are, values as their names' endings tell.
-fn unknown(html: &mut Html, name: &str, value: Option<&Value>, depth: usize) {
-    let words = label(name, value);
-    match value {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(fields)) if depth < DEPTH => {
-            for (field, value) in fields.iter().take(SHOWN * 2) {
-                let name = if depth == 0 {
-                    field.clone()
-                } else {
-                    format!("{name} {field}")
-                };
-                unknown(html, &name, Some(value), depth + 1);
-            }
-        }
-        Some(Value::Array(items)) => {
-            let shown: Vec<String> = items
-                .iter()
-                .take(SHOWN)
-                .map(|item| plain(name, item))
-                .collect();
-            let more = items.len().saturating_sub(SHOWN);
-            let more = if more > 0 {
-                format!(", and {more} more")
-            } else {
-                String::new()
-            };
-            fact(html, &said(&words), &format!("{}{more}", shown.join(", ")));
-        }
-        Some(value) => fact(html, &said(&words), &plain(name, value)),
+/// The evidence of a drill: what restored where, and what was found in it.
+fn drill_facts(html: &mut Html, drill: &DrillFacts) {
+    let place = match drill.place {
+        Place::Server => "in a scratch database on the job's server",
+        Place::Local => "in a private server of its own",
+    };
+    fact(html, "restored", place);
+    let origin = drill.origin.map_or("", |origin| match origin {
+        Origin::Store => "fetched from the store",
+        Origin::Streamed => "streamed from the store, not hashed",
+        Origin::Kept => "kept from an earlier run, its SHA-256 still held",
+    });
+    fact(html, "origin", origin);
+    let text = |text: &Option<String>| said(text.as_deref().unwrap_or_default());
+    fact(html, "host key", &text(&drill.host_key));
+    fact(html, "pg_restore", &text(&drill.pg_restore));
+    let time = drill.time_to_restore_seconds.map(took);
+    fact(html, "time to restore", &time.unwrap_or_default());
+    let objects = drill.objects.iter().take(SHOWN);
+    let objects: Vec<String> = objects
+        .map(|(kind, count)| format!("{} {}", grouped(*count as u64), said(&kind.to_lowercase())))
+        .collect();
+    fact(html, "objects", &objects.join(", "));
+    if let Some(rows) = drill.rows {
+        let tables = grouped(drill.tables.len() as u64);
+        fact(
+            html,
+            "rows",
+            &format!("{} in {tables} tables, counted", grouped(rows)),
+        );
     }
+    let largest = drill.tables.iter().take(SHOWN);
+    let largest: Vec<String> = largest.map(counted).collect();
+    fact(html, "largest", &largest.join(", "));
+    let dropped = if drill.dropped { "all of it" } else { "no" };
+    fact(html, "dropped", dropped);
 }
 
-/// `restore_seconds` is a time, and says so by its unit.
-fn label(name: &str, value: Option<&Value>) -> String {
-    let is_number = value.is_some_and(Value::is_number);
-    let units = ["_seconds", "_bytes"].into_iter().filter(|_| is_number);
-    let unit = units.into_iter().find_map(|unit| name.strip_suffix(unit));
-    unit.unwrap_or(name).replace(['_', '.'], " ")
-}
-
-fn plain(name: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) => said(text),
-        Value::Number(number) if name.ends_with("seconds") => took(number.as_f64().unwrap_or(0.0)),
-        Value::Number(number) if name.ends_with("bytes") => number
-            .as_u64()
-            .map_or_else(|| number.to_string(), format_bytes),
-        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), grouped),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        // Of a table or a check: its values, in their order.
-        Value::Object(fields) => {
-            let values = fields.iter().filter(|(_, value)| !value.is_null());
-            let values = values.map(|(name, value)| plain(name, value));
-            said(&values.collect::<Vec<_>>().join(" "))
-        }
-        other => said(&other.to_string()),
-    }
+fn counted(table: &CountedTable) -> String {
+    let rows = table.rows.map_or("?".to_owned(), grouped);
+    said(&format!("{}.{} {rows}", table.schema, table.name))
 }
