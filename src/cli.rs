@@ -1,11 +1,13 @@
 //! Every flag and command, with the help text.
 
+pub mod completion;
+pub mod help;
 mod vault;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use vault::{Vault, Whose};
 
@@ -26,6 +28,12 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The whole command line as it is parsed, told and completed: the definitions below with their examples.
+#[must_use]
+pub fn command() -> clap::Command {
+    help::with_help(Cli::command(), "")
 }
 
 /// Options that every command takes, before or after its name.
@@ -163,10 +171,6 @@ pub enum Command {
     /// From configuration, secrets and tools by the store, its newest archive and the database to the mail server: ok, warning, failed,
     /// or skipped where another link is missing. It goes on after a failure, tries everything once, takes no lock, changes nothing
     /// and sends no mail. The exit code is that of the worst link; a warning is none.
-    #[command(after_help = "Examples:\n  \
-                            backupctl check              every job\n  \
-                            backupctl check --as-cron    with the environment that cron gives\n  \
-                            backupctl check --store nas  only the way into [stores.nas]")]
     Check(Check),
     /// Show the host key of a store and, confirmed, add it to known_hosts
     Trust {

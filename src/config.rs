@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use name_time::NameTime;
-pub use nearest::{distance, nearest};
+pub use nearest::{distance, instead, nearest};
 pub use read::{Environment, environment, is_absent, load, parse};
 pub use section::is_vault_id;
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};

@@ -1,7 +1,7 @@
 //! `trust`: learns a store's host key knowingly. Nothing else ever learns one.
 
 use super::App;
-use crate::config::StoreKind;
+use crate::config::{StoreKind, instead};
 use crate::store::known_hosts;
 use crate::store::sftp::{self, Known, Presented};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
@@ -11,7 +11,7 @@ pub async fn command(app: &App, name: &str, yes: bool) -> Outcome<()> {
     let store = app.config.stores.get(name).ok_or_else(|| {
         let known: Vec<&str> = app.config.stores.keys().map(String::as_str).collect();
         Failed::new(Verdict::Usage, format!("there is no store `{name}`"))
-            .hint(format!("stores: {}", known.join(", ")))
+            .hint(instead(name, &known, "stores"))
     })?;
     let StoreKind::Sftp(settings) = &store.kind else {
         return Err(Failed::new(
