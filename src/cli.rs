@@ -20,8 +20,10 @@ use crate::config::parse_duration;
 #[command(
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 done, 1 bug, 2 usage, 3 config, 4 locked, 5 network, 6 refused, 7 stale, 8 damaged,\n\
-                  9 local, 10 failed, 11 unclear, 12 attention, 130 and 143 ended by a signal."
+    after_help = "`backupctl COMMAND --help` has examples, and `man backupctl` the rest.\n\n\
+                  Exit codes: 0 done, 1 bug, 2 usage, 3 config, 4 locked, 5 network, 6 refused,\n\
+                  7 stale, 8 damaged, 9 local, 10 failed, 11 unclear, 12 attention, 130 and 143\n\
+                  ended by a signal."
 )]
 pub struct Cli {
     #[command(flatten)]

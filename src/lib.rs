@@ -52,7 +52,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let parsed = cli::command().try_get_matches_from(&arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return output::unparsed(&error, arguments.iter().any(|a| a == "--json")),
+        Err(error) => {
+            let error = cli::help::with_suggestion(error, &cli::command());
+            return output::unparsed(&error, arguments.iter().any(|a| a == "--json"));
+        }
     };
     let output = Output::new(&cli.global);
     // Where it happened belongs into the run's log, and no text past the scrubber.

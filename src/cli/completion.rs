@@ -15,6 +15,12 @@ use crate::config::{self, Config};
 const ASKED_BY: &str = "BACKUPCTL_COMPLETE";
 const PROGRAM: &str = "backupctl";
 
+/// Found on zsh's `fpath`, the script is the body of the first completion, which it else would only prepare.
+const ZSH_FIRST: &str = r#"
+if [ "$funcstack[1]" = "_backupctl" ]; then
+    _clap_dynamic_completer_backupctl "$@"
+fi"#;
+
 /// The names in a configuration that an argument of this ID takes.
 fn names_for(argument: &str) -> Option<fn(&Config) -> Vec<String>> {
     match argument {
@@ -44,6 +50,9 @@ pub fn script(shell: Shell, command: &mut clap::Command) -> io::Result<String> {
         }
     };
     asks.write_registration(ASKED_BY, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
+    if shell == Shell::Zsh {
+        script.extend(ZSH_FIRST.as_bytes());
+    }
     Ok(String::from_utf8_lossy(&script).trim().to_owned())
 }
 

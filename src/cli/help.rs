@@ -4,6 +4,9 @@
 
 use std::fmt::Write as _;
 
+use clap::error::{ContextKind, ContextValue};
+
+use crate::config::nearest;
 use crate::verdict::{Signal, Verdict};
 
 /// A command line, and what it does.
@@ -421,22 +424,55 @@ pub fn with_help(command: clap::Command, words: &str) -> clap::Command {
 impl Told {
     fn as_text(&self) -> String {
         let mut text = "Examples:\n".to_owned();
+        let longest = |of: fn(&Example) -> &str| {
+            let lengths = self.examples.iter().map(|example| of(example).len());
+            lengths.max().unwrap_or(0)
+        };
+        let column = longest(|(line, _)| line);
+        let fits = column + longest(|(_, what)| what) + 4 <= COLUMNS;
         for (line, what) in self.examples {
             // Writing to a string can't fail.
-            let _ = write!(text, "  {line}\n      {what}\n");
+            let _ = if fits {
+                writeln!(text, "  {line:<column$}  {what}")
+            } else {
+                writeln!(text, "  {line}\n      {what}")
+            };
         }
         text += "\nExit codes:\n";
         for (verdict, what) in self.codes {
-            let _ = writeln!(
-                text,
-                "  {:<3} {:<10} {what}",
-                verdict.exit_code(),
-                verdict.word()
-            );
+            let (code, word) = (verdict.exit_code(), verdict.word());
+            let _ = writeln!(text, "  {code:<3} {word:<10} {what}");
         }
         text + "  1 bug, 2 usage, 130 and 143 ended by a signal"
     }
 }
+
+/// As wide as a help is set at least.
+const COLUMNS: usize = 80;
+
+/// The program's own, for its manual page.
+pub const PROGRAM: [Example; 5] = [
+    (
+        "backupctl run --dry-run",
+        "Would the real run start? Connects, reads, plans, and changes nothing anywhere.",
+    ),
+    (
+        "backupctl run",
+        "Every job: fetched, proven, loaded beside the live database, checked, swapped in, reported.",
+    ),
+    (
+        "30 3 * * *  backupctl run -q >/dev/null",
+        "The same every night, by a line of a crontab; the report comes by mail.",
+    ),
+    (
+        "backupctl status --max-age 26h",
+        "For a monitor: not zero where the last success is older.",
+    ),
+    (
+        "backupctl undo erp",
+        "Back to the database that was live before the last swap.",
+    ),
+];
 
 /// Every verdict with what it means of any command, by its code.
 pub const VERDICTS: [Meaning; 15] = [
@@ -492,3 +528,32 @@ pub const VERDICTS: [Meaning; 15] = [
         "Ended in order by SIGTERM; the report says what is live.",
     ),
 ];
+
+/// Adds the command that was most likely meant, where clap has found none near enough. `all` is the whole command line.
+pub fn with_suggestion(mut error: clap::Error, all: &clap::Command) -> clap::Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return error;
+    }
+    let known = asked_of(&error, all).get_subcommands();
+    if let Some(near) = nearest(typed, known.map(clap::Command::get_name)) {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
+    error
+}
+
+/// The command whose subcommand is unknown: the words of the usage that the error shows.
+fn asked_of<'c>(error: &clap::Error, all: &'c clap::Command) -> &'c clap::Command {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let mut command = all;
+    for word in usage.split_whitespace() {
+        command = command.find_subcommand(word).unwrap_or(command);
+    }
+    command
+}

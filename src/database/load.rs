@@ -4,7 +4,9 @@
 
 mod command;
 mod input;
+mod items;
 mod list;
+mod telling;
 mod watchdog;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +67,7 @@ pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
         (Input::File(dump), Format::Directory) => directory::is_whole(dump)?,
         _ => {}
     }
-    let watchdog = Watchdog::new(&plan, run);
+    let mut watchdog = Watchdog::new(&plan, run);
     let mut moved = Moved::default();
     let mut command = command::pg_restore(&plan)?;
     if let Input::Pipe(pipe) = plan.input {

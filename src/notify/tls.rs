@@ -45,6 +45,11 @@ fn trust(ca_file: Option<&Path>) -> Outcome<ClientConfig> {
             .hint("`notify.email.ca_file` is a PEM file with the certificate of an authority"));
         }
     }
+    if roots.is_empty() {
+        let problem = "this machine has no certificates of authorities to trust";
+        return Err(Failed::new(Verdict::Config, problem)
+            .hint("install the package ca-certificates, or set `notify.email.ca_file`"));
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -48,7 +48,7 @@ pub fn pg_restore(plan: &Load<'_>) -> Outcome<Command> {
 }
 
 /// Several sessions need a dump in which each of them can seek.
-fn parallel(plan: &Load<'_>) -> bool {
+pub fn parallel(plan: &Load<'_>) -> bool {
     let seekable = matches!(plan.input, Input::File(_)) && plan.format != Format::Tar;
     seekable && plan.jobs > 1
 }
