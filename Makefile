@@ -6,8 +6,8 @@ export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 
 # Where `make install` puts things; DESTDIR goes before it.
 PREFIX ?= /usr/local
-# The time of the sources, so that the same sources give the same bytes.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+# The time of the sources, so that the same sources give the same bytes. Not for cargo: it would build all C code anew for each commit.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
 .PHONY: help build demo test lint bench faults fuzz packages man install dist dist-test
 
@@ -37,10 +37,10 @@ install:
 
 dist: man
 	@.ci/packages dist
-	CARGO='$(CARGO)' packaging/dist
+	CARGO='$(CARGO)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' packaging/dist
 
 dist-test: dist
-	packaging/test
+	SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' packaging/test
 
 demo: packages
 	$(CARGO) build --locked --bin backupctl --example demo
