@@ -76,56 +76,42 @@ fn no_manual_page_has_a_fault_that_groff_or_mandoc_knows() {
     assert_eq!(lint, "");
 }
 
+/// As `man` sets a page for 80 columns.
+fn set(directory: &Path, name: &str) -> String {
+    let mut command = Command::new("man");
+    command
+        .args(["-E", "UTF-8", "-l"])
+        .arg(directory.join(name));
+    said(command.env("MANWIDTH", "80"))
+}
+
 #[test]
-fn the_manual_has_a_page_for_each_command_with_examples_and_exit_codes() {
+fn the_manual_says_what_no_option_does() {
     let directory = written();
-    let read = |name: &str| {
-        let file = directory.path().join(name);
-        let mut command = Command::new("man");
-        said(
-            command
-                .args(["-E", "UTF-8", "-l"])
-                .arg(file)
-                .env("MANWIDTH", "80"),
-        )
-    };
-    let program = read("backupctl.1");
-    let sections = [
-        "NAME",
-        "SYNOPSIS",
-        "DESCRIPTION",
-        "OPTIONS",
-        "COMMANDS",
-        "EXIT STATUS",
-        "FILES",
-        "ENVIRONMENT",
-        "EXAMPLES",
-        "SEE ALSO",
-    ];
-    for section in sections {
-        assert!(
-            program.lines().any(|line| line == section),
-            "{section}\n{program}"
-        );
+    let page = set(directory.path(), "backupctl.1");
+    let sections = "NAME,SYNOPSIS,DESCRIPTION,OPTIONS,COMMANDS,EXIT STATUS,FILES,ENVIRONMENT,EXAMPLES,SEE ALSO";
+    for section in sections.split(',') {
+        let is_there = page.lines().any(|line| line == section);
+        assert!(is_there, "{section}\n{page}");
     }
-    for word in [
-        "143 (interrupted)",
-        "12 (attention)",
-        "secret.key",
-        "BACKUPCTL_CONFIG",
-        DATE,
-    ] {
-        assert!(program.contains(word), "{word}\n{program}");
+    let words = "143 (interrupted),12 (attention),secret.key,BACKUPCTL_CONFIG";
+    for word in words.split(',').chain([DATE]) {
+        assert!(page.contains(word), "{word}\n{page}");
     }
+}
+
+#[test]
+fn each_command_has_a_page_with_examples_and_exit_codes() {
+    let directory = written();
     for command in cli::command().get_subcommands() {
-        let page = read(&format!("backupctl-{}.1", command.get_name()));
+        let page = set(
+            directory.path(),
+            &format!("backupctl-{}.1", command.get_name()),
+        );
         let is_leaf = !command.has_subcommands();
         for section in ["EXIT STATUS", "EXAMPLES"] {
-            assert_eq!(
-                page.lines().any(|line| line == section),
-                is_leaf,
-                "{section}\n{page}"
-            );
+            let is_there = page.lines().any(|line| line == section);
+            assert_eq!(is_there, is_leaf, "{section}\n{page}");
         }
         assert!(
             page.lines().all(|line| line.chars().count() <= 80),
@@ -164,13 +150,6 @@ fn the_package_has_what_a_user_looks_for_where_they_look() {
     let root = directory.path().join("root");
     said(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root));
 
-    let field = |name: &str| said(Command::new("dpkg-deb").arg("-f").arg(&package).arg(name));
-    assert_eq!(field("Package").trim(), "backupctl");
-    assert_eq!(
-        field("Version").trim(),
-        concat!(env!("CARGO_PKG_VERSION"), "-1")
-    );
-    assert_eq!(field("Depends").trim(), "", "it is static");
     let inside = files(&root);
     for wanted in [
         "usr/bin/backupctl",
@@ -212,6 +191,19 @@ fn the_package_has_what_a_user_looks_for_where_they_look() {
     let example = root.join("usr/share/doc/backupctl/examples/config.example.toml");
     let text = fs::read_to_string(&example).expect("the example");
     parse(&example, &text, &Environment::default()).expect("the example is a configuration");
+}
+
+#[test]
+fn the_package_depends_on_nothing() {
+    let (directory, pages) = (tempfile::tempdir().expect("a directory"), written());
+    let package = package(directory.path(), pages.path());
+    let field = |name: &str| said(Command::new("dpkg-deb").arg("-f").arg(&package).arg(name));
+    assert_eq!(field("Package").trim(), "backupctl");
+    assert_eq!(
+        field("Version").trim(),
+        concat!(env!("CARGO_PKG_VERSION"), "-1")
+    );
+    assert_eq!(field("Depends").trim(), "", "it is static");
 }
 
 #[test]

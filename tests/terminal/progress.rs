@@ -1,5 +1,6 @@
 //! How far it is, on a real terminal of 80 and of 40 columns, and without one.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::sync::LazyLock;
 
@@ -48,9 +49,11 @@ fn slow_archive() -> &'static [u8] {
         let source = pg.database("slow");
         let mut sql = "create table t (v text); insert into t values ('new');".to_owned();
         for nth in 0..40 {
-            sql += &format!(
+            write!(
+                sql,
                 "create table n{nth} (id int primary key); insert into n{nth} values (1);"
-            );
+            )
+            .expect("memory");
         }
         sql += "create function slow(i int) returns bool immutable language plpgsql as 'begin return true; end';
             create table \"p\u{1b}[2J\" (i int check (slow(i)));

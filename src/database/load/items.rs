@@ -101,10 +101,11 @@ impl At {
     pub fn read(statement: &str) -> Option<Self> {
         let mut words = Words(statement);
         match words.keyword()? {
-            "COPY" => Self::of(&["TABLE DATA"], words.qualified()?),
+            "COPY" => Some(Self::of(&["TABLE DATA"], words.qualified()?)),
             "REFRESH" => {
                 words.all(&["MATERIALIZED", "VIEW"])?;
-                Self::of(&["MATERIALIZED VIEW DATA"], words.qualified()?)
+                let name = words.qualified()?;
+                Some(Self::of(&["MATERIALIZED VIEW DATA"], name))
             }
             "CREATE" => Self::created(&mut words),
             "ALTER" => {
@@ -114,7 +115,7 @@ impl At {
                 words.all(&["ADD", "CONSTRAINT"])?;
                 let constraint = words.name()?;
                 let tag = format!("{table} {constraint}");
-                let mut at = Self::of(&CONSTRAINTS, (schema, tag))?;
+                let mut at = Self::of(&CONSTRAINTS, (schema, tag));
                 at.name = full(at.schema.as_deref(), &constraint);
                 Some(at)
             }
@@ -126,25 +127,25 @@ impl At {
         words.skip("UNIQUE");
         words.skip("UNLOGGED");
         match words.keyword()? {
-            "TABLE" => Self::of(&["TABLE"], words.qualified()?),
+            "TABLE" => Some(Self::of(&["TABLE"], words.qualified()?)),
             "INDEX" => {
                 let index = words.name()?;
                 words.all(&["ON"])?;
                 words.skip("ONLY");
                 let (schema, _) = words.qualified()?;
-                Self::of(&["INDEX"], (schema, index))
+                Some(Self::of(&["INDEX"], (schema, index)))
             }
             _ => None,
         }
     }
 
-    fn of(kinds: &'static [&'static str], (schema, tag): (Option<String>, String)) -> Option<Self> {
-        Some(Self {
+    fn of(kinds: &'static [&'static str], (schema, tag): (Option<String>, String)) -> Self {
+        Self {
             kinds,
             name: full(schema.as_deref(), &tag),
             schema,
             tag,
-        })
+        }
     }
 
     fn is(&self, entry: &Entry) -> bool {

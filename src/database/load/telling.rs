@@ -1,6 +1,7 @@
 //! Tells on the way how far a load is: items of the table of contents, and the table that is being filled. Asked of the server in
 //! passing; where it doesn't answer nothing is told.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::Load;
@@ -78,9 +79,10 @@ impl<'a> Telling<'a> {
             self.most = self.most.max(behind.unwrap_or(0)).min(self.total);
         }
         let text = said(self.most, self.total, &at);
-        let text = match at.is_empty() {
-            true => format!("{text}{} in the database", format_bytes(bytes)),
-            false => text,
+        let text = if at.is_empty() {
+            format!("{text}{} in the database", format_bytes(bytes))
+        } else {
+            text
         };
         self.run.progress.note(&text);
     }
@@ -120,13 +122,11 @@ impl<'a> Telling<'a> {
         }
         let counted = tokio::time::timeout(DEADLINE, self.count()).await;
         self.counted = Some(Instant::now());
-        match counted {
-            Ok(Ok(counted)) => Some(items.by_catalog(counted)),
-            _ => {
-                self.counting = None;
-                None
-            }
-        }
+        let Ok(Ok(counted)) = counted else {
+            self.counting = None;
+            return None;
+        };
+        Some(items.by_catalog(counted))
     }
 
     /// In a session of its own with a name of its own: those with the run's name are what the watchdog watches.
@@ -176,10 +176,11 @@ fn said(done: u64, total: u64, at: &[(At, u64)]) -> String {
     };
     text += &shown(&at.name);
     if *bytes > 0 {
-        text += &format!(" {}", format_bytes(*bytes));
+        // Writing to a string can't fail.
+        let _ = write!(text, " {}", format_bytes(*bytes));
     }
     if !others.is_empty() {
-        text += &format!(" and {} more", others.len());
+        let _ = write!(text, " and {} more", others.len());
     }
     text
 }
