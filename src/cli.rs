@@ -1,5 +1,7 @@
 //! Every flag and command, with the help text.
 
+pub mod completion;
+pub mod help;
 mod init;
 mod schedule;
 mod vault;
@@ -7,7 +9,7 @@ mod vault;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use init::Init;
 pub use schedule::{Schedule, TimeOfDay};
@@ -22,14 +24,22 @@ use crate::config::parse_duration;
 #[command(
     version,
     propagate_version = true,
-    after_help = "Exit codes: 0 done, 1 bug, 2 usage, 3 config, 4 locked, 5 network, 6 refused, 7 stale, 8 damaged,\n\
-                  9 local, 10 failed, 11 unclear, 12 attention, 130 and 143 ended by a signal."
+    after_help = "`backupctl COMMAND --help` has examples, and `man backupctl` the rest.\n\n\
+                  Exit codes: 0 done, 1 bug, 2 usage, 3 config, 4 locked, 5 network, 6 refused,\n\
+                  7 stale, 8 damaged, 9 local, 10 failed, 11 unclear, 12 attention, 130 and 143\n\
+                  ended by a signal."
 )]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The whole command line as it is parsed, told and completed: the definitions below with their examples.
+#[must_use]
+pub fn command() -> clap::Command {
+    help::with_help(Cli::command(), "")
 }
 
 /// Options that every command takes, before or after its name.
@@ -212,10 +222,6 @@ pub enum Command {
     /// From configuration, secrets and tools by the store, its newest archive and the database to the mail server: ok, warning, failed,
     /// or skipped where another link is missing. It goes on after a failure, tries everything once, takes no lock, changes nothing
     /// and sends no mail. The exit code is that of the worst link; a warning is none.
-    #[command(after_help = "Examples:\n  \
-                            backupctl check              every job\n  \
-                            backupctl check --as-cron    with the environment that cron gives\n  \
-                            backupctl check --store nas  only the way into [stores.nas]")]
     Check(Check),
     /// Show the host key of a store and, confirmed, add it to known_hosts
     Trust {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use endpoint::Endpoint;
 pub use name_time::NameTime;
-pub use nearest::{distance, nearest};
+pub use nearest::{distance, instead, nearest};
 pub use notify::{HttpUrl, Metrics, Notify, Webhook, WebhookFormat};
 pub use read::{Environment, environment, is_absent, is_plain_name, load, parse, place};
 pub use section::is_vault_id;

@@ -32,7 +32,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,9 +48,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     process::keep_memory_private();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    if let Some(code) = cli::completion::answer(cli::command, &arguments) {
+        return code;
+    }
+    let parsed = cli::command().try_get_matches_from(&arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return output::unparsed(&error, arguments.iter().any(|a| a == "--json")),
+        Err(error) => {
+            let error = cli::help::with_suggestion(error, &cli::command());
+            return output::unparsed(&error, arguments.iter().any(|a| a == "--json"));
+        }
     };
     let output = Output::new(&cli.global);
     // Where it happened belongs into the run's log, and no text past the scrubber.
@@ -80,9 +87,8 @@ async fn dispatch(cli: Cli, output: &Output) -> Outcome<Verdict> {
     let Cli { global, command } = cli;
     match command {
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "backupctl", &mut script);
-            output.result(String::from_utf8_lossy(&script).trim_end());
+            let script = cli::completion::script(shell, &mut cli::command());
+            output.result(&script.judge(Verdict::Bug, "write the script")?);
             return Ok(Verdict::Done);
         }
         Command::Vault(Vault::NewKey { file }) => {

@@ -3,22 +3,18 @@
 //! A closed stdout or stderr never ends a run: what can't be written there is in the report and the log.
 
 mod ask;
+mod progress;
 mod terminal;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::{Color, Global};
-use crate::config::format_bytes;
 use crate::escape::{escaped_json, escaped_lines};
 use crate::report::{Notified, Record};
 use crate::secret::Scrubber;
 use crate::verdict::{Failed, Verdict};
 
-const LINE_EVERY: Duration = Duration::from_secs(20);
+pub use progress::Progress;
 
 /// How the user wants to be told.
 #[derive(Debug, Clone)]
@@ -42,8 +38,8 @@ impl Output {
         };
         let progress = match (options.quiet, terminal) {
             (true, _) => Progress::default(),
-            (false, true) => Progress::new(Display::Bar),
-            (false, false) => Progress::new(Display::Lines),
+            (false, true) => Progress::on_a_terminal(),
+            (false, false) => Progress::in_lines(),
         };
         Self {
             json: options.json,
@@ -274,150 +270,4 @@ fn without_job(failed: &Failed) -> String {
         "hint": failed.hint,
     });
     escaped_json(&document.to_string())
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Display {
-    #[default]
-    Hidden,
-    Bar,
-    Lines,
-}
-
-/// How far a step is: on a terminal a bar with rate and ETA, without one a few plain lines a minute.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    display: Display,
-    state: Arc<Mutex<Shown>>,
-}
-
-#[derive(Debug, Default)]
-struct Shown {
-    step: String,
-    total: Option<u64>,
-    done: u64,
-    note: String,
-    began: Option<Instant>,
-    last_line: Option<Instant>,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn new(display: Display) -> Self {
-        Self {
-            display,
-            state: Arc::default(),
-        }
-    }
-
-    /// A step starts; nothing is known about its size yet.
-    pub fn begin(&self, step: &str) {
-        let mut shown = self.lock();
-        let now = Instant::now();
-        *shown = Shown {
-            step: step.to_owned(),
-            began: Some(now),
-            last_line: Some(now),
-            ..Shown::default()
-        };
-        if self.display == Display::Bar {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
-                .with_style(style("{spinner} {prefix} {msg}"));
-            bar.set_prefix(step.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(120));
-            shown.bar = Some(bar);
-        }
-    }
-
-    /// The step's size in bytes is known.
-    pub fn total(&self, bytes: u64) {
-        let mut shown = self.lock();
-        shown.total = Some(bytes);
-        shown.done = 0;
-        if let Some(bar) = &shown.bar {
-            bar.set_length(bytes);
-            bar.set_position(0);
-            bar.reset_eta();
-            bar.set_style(style(
-                "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            ));
-        }
-    }
-
-    /// So many more bytes are done.
-    pub fn advance(&self, bytes: u64) {
-        let mut shown = self.lock();
-        shown.done += bytes;
-        match &shown.bar {
-            Some(bar) => bar.inc(bytes),
-            None => self.line(&mut shown),
-        }
-    }
-
-    /// What is going on, where bytes say nothing: `indexes 12 of 40`.
-    pub fn note(&self, text: &str) {
-        let mut shown = self.lock();
-        text.clone_into(&mut shown.note);
-        match &shown.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None => self.line(&mut shown),
-        }
-    }
-
-    /// The step is over.
-    pub fn end(&self) {
-        if let Some(bar) = self.lock().bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// Prints something else without tearing the bar.
-    pub fn above(&self, print: impl FnOnce()) {
-        let bar = self.lock().bar.clone();
-        match bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
-    }
-
-    fn line(&self, shown: &mut Shown) {
-        if self.display != Display::Lines
-            || shown
-                .last_line
-                .is_none_or(|last| last.elapsed() < LINE_EVERY)
-        {
-            return;
-        }
-        shown.last_line = Some(Instant::now());
-        let line = shown.as_line();
-        // Nothing is left to complain to.
-        let _ = writeln!(io::stderr().lock(), "{line}");
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shown> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shown {
-    fn as_line(&self) -> String {
-        let Some(total) = self.total else {
-            return format!("{}: {}", self.step, self.note);
-        };
-        let seconds = self
-            .began
-            .map_or(1, |began| began.elapsed().as_secs().max(1));
-        let rate = self.done / seconds;
-        format!(
-            "{}: {} of {}, {}/s",
-            self.step,
-            format_bytes(self.done),
-            format_bytes(total),
-            format_bytes(rate)
-        )
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -178,7 +178,10 @@ fn every_job_is_checked_in_the_files_order_and_the_worst_link_decides() {
     );
     setup.run(&["check", "erp"]).expect(0);
     let ran = setup.run(&["check", "cmr"]).expect(2);
-    says(&ran.stderr, &["there is no job `cmr`", "erp, crm"]);
+    says(
+        &ran.stderr,
+        &["there is no job `cmr`", "did you mean `crm`?"],
+    );
     let ran = setup.run(&["check"]).expect(7);
     says(&ran.stdout, &["erp: ok\n", "\ncrm: stale\n"]);
     assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran}");
@@ -247,7 +250,15 @@ fn connections_that_are_tested_together_have_a_document_each() {
         .expect(5);
     assert_eq!(both.documents().len(), 2, "{both}");
     let ran = setup.run(&["check", "--store", "ofice"]).expect(2);
-    says(&ran.stderr, &["there is no store `ofice`"]);
+    says(
+        &ran.stderr,
+        &["there is no store `ofice`", "did you mean `office`?"],
+    );
+    let ran = setup.run(&["check", "--database", "shop"]).expect(2);
+    says(
+        &ran.stderr,
+        &["there is no database `shop`", "databases: erp"],
+    );
     setup.run(&["check", "erp", "--email"]).expect(2);
 }
 

@@ -243,6 +243,7 @@ fn every_job_is_told_and_the_worst_one_decides() {
     shop.run(&["status", "crm"]).expect(0);
     let ran = shop.run(&["status", "cmr"]).expect(2);
     assert!(ran.stderr.contains("there is no job `cmr`"), "{ran}");
+    assert!(ran.stderr.contains("did you mean `crm`?"), "{ran}");
     shop.run(&["status", "--max-age", "yesterday"]).expect(2);
 }
 

@@ -50,9 +50,10 @@ pub enum Vault {
     /// The vault's file, its keys, and which settings refer to what in it
     Info,
     /// Take over the secrets of an env file, or of a JSON list of connections
-    #[command(
-        after_help = "Of an env file the Fernet tokens, each under its variable's name; values\nthat are no tokens are left out, and told. JSON: a list of objects with `id` and\n`password`, and, where known, `user`, `description` and `host`. Where an ID has another value\nin the vault or stands twice in the file, nothing is taken over."
-    )]
+    ///
+    /// Of an env file the Fernet tokens, each under its variable's name; values that are no tokens are left out, and told.
+    /// JSON: a list of objects with `id` and `password`, and, where known, `user`, `description` and `host`.
+    /// Where an ID has another value in the vault or stands twice in the file, nothing is taken over.
     Import {
         /// The env file or JSON file; it is only read
         file: PathBuf,

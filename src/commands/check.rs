@@ -11,6 +11,7 @@ mod source;
 mod target;
 mod urls;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub use self::as_cron::become_cron;
 use self::chain::Chain;
 use super::{App, Job, Order, begin, space, telling};
 use crate::cli::{Check, Only};
-use crate::config::{Config, Email, Postgres, Restore, SecretRef, Store, StoreKind};
+use crate::config::{Config, Email, Postgres, Restore, SecretRef, Store, StoreKind, instead};
 use crate::network::{self, Target};
 use crate::output::Output;
 use crate::run::RunId;
@@ -38,11 +39,11 @@ pub async fn command(app: &App, asked: &Check) -> Outcome<Verdict> {
     } = &asked.only;
     let mut worst = Verdict::Done;
     if let Some(name) = store {
-        let store = named(app.config.stores.get(name), "store", name)?;
+        let store = named(&app.config.stores, "store", name)?;
         worst = worst.worst(told(app, of_store(app, store)).await);
     }
     if let Some(name) = database {
-        let database = named(app.config.databases.get(name), "database", name)?;
+        let database = named(&app.config.databases, "database", name)?;
         worst = worst.worst(told(app, of_database(app, database)).await);
     }
     if *email {
@@ -61,10 +62,14 @@ pub async fn command(app: &App, asked: &Check) -> Outcome<Verdict> {
     Ok(worst)
 }
 
-fn named<'a, T>(found: Option<&'a T>, what: &str, name: &str) -> Outcome<&'a T> {
-    found.ok_or_else(|| {
-        Failed::new(Verdict::Usage, format!("there is no {what} `{name}`"))
-            .hint("the names are those of the tables in the configuration")
+fn named<'a, T>(among: &'a BTreeMap<String, T>, what: &str, name: &str) -> Outcome<&'a T> {
+    among.get(name).ok_or_else(|| {
+        let known: Vec<&str> = among.keys().map(String::as_str).collect();
+        Failed::new(Verdict::Usage, format!("there is no {what} `{name}`")).hint(instead(
+            name,
+            &known,
+            &format!("{what}s"),
+        ))
     })
 }
 

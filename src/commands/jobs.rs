@@ -1,6 +1,6 @@
 //! Which jobs a command line means.
 
-use crate::config::{Config, Restore};
+use crate::config::{Config, Restore, instead};
 use crate::verdict::{Failed, Outcome, Verdict};
 
 /// The jobs that a command works on: the named ones in their order, else every one.
@@ -29,7 +29,7 @@ pub fn job<'a>(config: &'a Config, named: Option<&str>) -> Outcome<&'a Restore> 
         (Some(name), _) => find(config, name),
         (None, [only]) => Ok(only),
         (None, _) => Err(Failed::new(Verdict::Usage, "which job? there are several")
-            .hint(format!("name one of: {}", names(config)))),
+            .hint(format!("name one of: {}", names(config).join(", ")))),
     }
 }
 
@@ -43,15 +43,11 @@ fn find<'a>(config: &'a Config, name: &str) -> Outcome<&'a Restore> {
                 Verdict::Usage,
                 format!("there is no job `{name}` in {}", config.file.display()),
             )
-            .hint(format!("jobs: {}", names(config)))
+            .hint(instead(name, &names(config), "jobs"))
         })
 }
 
-fn names(config: &Config) -> String {
-    config
-        .restores
-        .iter()
-        .map(|restore| restore.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+fn names(config: &Config) -> Vec<&str> {
+    let names = config.restores.iter().map(|restore| restore.name.as_str());
+    names.collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::config::{Sftp, StoreKind};
+use crate::config::{Sftp, StoreKind, instead};
 use crate::output::Output;
 use crate::store::known_hosts;
 use crate::store::sftp::{self, Known, Presented};
@@ -16,7 +16,7 @@ pub async fn command(app: &App, name: &str, yes: bool) -> Outcome<()> {
     let store = app.config.stores.get(name).ok_or_else(|| {
         let known: Vec<&str> = app.config.stores.keys().map(String::as_str).collect();
         Failed::new(Verdict::Usage, format!("there is no store `{name}`"))
-            .hint(format!("stores: {}", known.join(", ")))
+            .hint(instead(name, &known, "stores"))
     })?;
     let StoreKind::Sftp(settings) = &store.kind else {
         return Err(Failed::new(

@@ -10,6 +10,15 @@ pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// What to do about a name that is none of `known`: the one that was meant, else all of them, introduced by what they are.
+pub fn instead(word: &str, known: &[&str], what: &str) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("the configuration has no {what}"),
+        None => format!("{what}: {}", known.join(", ")),
+    }
+}
+
 /// How many letters differ; two neighbours that changed places count once, as in `form` for `from`.
 pub fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -53,6 +62,19 @@ mod tests {
         for typed in ["", "x", "retention", "post_swap"] {
             assert_eq!(nearest(typed, ["from", "into", "pattern"]), None, "{typed}");
         }
+    }
+
+    #[test]
+    fn a_name_that_resembles_none_is_answered_with_all_of_them() {
+        assert_eq!(
+            instead("epr", &["erp", "crm"], "jobs"),
+            "did you mean `erp`?"
+        );
+        assert_eq!(instead("shop", &["erp", "crm"], "jobs"), "jobs: erp, crm");
+        assert_eq!(
+            instead("shop", &[], "jobs"),
+            "the configuration has no jobs"
+        );
     }
 
     proptest::proptest! {

@@ -4,7 +4,9 @@
 
 mod command;
 mod input;
+mod items;
 mod list;
+mod telling;
 mod watchdog;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,13 +67,13 @@ pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
         (Input::File(dump), Format::Directory) => directory::is_whole(dump)?,
         _ => {}
     }
-    let watchdog = Watchdog::new(&plan, run);
+    let mut watchdog = Watchdog::new(&plan, run);
     let turns = match plan.select {
         Some(select) if command::parallel(&plan) => Turns::of(select.toc),
         _ => None,
     };
     if let Some(turns) = turns {
-        return in_turns(&plan, &turns, &watchdog, run).await;
+        return in_turns(&plan, &turns, &mut watchdog, run).await;
     }
     let mut command = command::pg_restore(&plan, None)?;
     let mut moved = Moved::default();
@@ -80,13 +82,13 @@ pub async fn load(plan: Load<'_>, run: &Run) -> Outcome<Loaded> {
         command = command.stdin(end);
         moved.flow = Some(flow);
     }
-    pg_restore(command, moved, &watchdog, run).await
+    pg_restore(command, moved, &mut watchdog, run).await
 }
 
 async fn in_turns(
     plan: &Load<'_>,
     turns: &Turns,
-    watchdog: &Watchdog<'_>,
+    watchdog: &mut Watchdog<'_>,
     run: &Run,
 ) -> Outcome<Loaded> {
     let mut loaded = Loaded::default();
@@ -103,7 +105,7 @@ async fn in_turns(
 async fn pg_restore(
     command: Command,
     moved: Moved,
-    watchdog: &Watchdog<'_>,
+    watchdog: &mut Watchdog<'_>,
     run: &Run,
 ) -> Outcome<Loaded> {
     let mut messages = Messages::default();

@@ -56,6 +56,11 @@ fn trust(peer: Peer<'_>) -> Outcome<ClientConfig> {
             return Err(Failed::new(Verdict::Config, told).hint(what_it_is));
         }
     }
+    if roots.is_empty() {
+        let problem = "this machine has no certificates of authorities to trust";
+        return Err(Failed::new(Verdict::Config, problem)
+            .hint("install the package ca-certificates, or set `notify.email.ca_file`"));
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -290,7 +290,8 @@ impl Setup {
     /// `[restores.erp]` from `office` into `erp`, any ZIP, not waiting for it to settle; `lines` say more or otherwise.
     pub fn restore(self, lines: &str) -> Self {
         let mut table = "[restores.erp]\nfrom = \"office\"\ninto = \"erp\"\n".to_owned();
-        if !lines.contains("stream = true") {
+        let chosen = lines.lines().any(|line| line.starts_with("jobs"));
+        if !chosen && !lines.contains("stream = true") {
             table += "jobs = 2\n";
         }
         for default in ["pattern = \"*.zip\"", "settle = \"0s\""] {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Load;
 use super::input::Flow;
+use super::telling::Telling;
 use crate::database::blockers;
 use crate::database::connection::{Login, Session, column};
 use crate::database::space;
@@ -33,7 +34,7 @@ pub struct Watchdog<'a> {
     target: &'a str,
     stall: Duration,
     most_bytes: Option<u64>,
-    run: &'a Run,
+    telling: Telling<'a>,
 }
 
 /// What moves without the server.
@@ -74,19 +75,22 @@ impl<'a> Watchdog<'a> {
             target: plan.target,
             stall: plan.stall,
             most_bytes: plan.most_bytes,
-            run,
+            telling: Telling::new(plan, run),
         }
     }
 
     /// Ends only where the load has stalled, or has taken more room than it may.
-    pub async fn watch(&self, moved: &Moved) -> Failed {
+    pub async fn watch(&mut self, moved: &Moved) -> Failed {
         let between = (self.stall / 10).clamp(LEAST_BETWEEN_LOOKS, MOST_BETWEEN_LOOKS);
         let mut session = None;
         let mut last = Look::default();
         let mut last_moved = moved.so_far();
         let (mut changed, mut alive) = (Instant::now(), Instant::now());
+        // Soon for the first time: an operator may watch.
+        let mut pause = between.min(LEAST_BETWEEN_LOOKS);
         loop {
-            tokio::time::sleep(between).await;
+            self.tell_for(pause, session.as_ref(), last.bytes).await;
+            pause = between;
             let look = self.look(&mut session).await;
             let now_moved = moved.so_far();
             let now = Instant::now();
@@ -103,8 +107,6 @@ impl<'a> Watchdog<'a> {
             }
             last_moved = now_moved;
             if let Some(look) = look {
-                let done = format!("{} MB in the database", look.bytes / 1_000_000);
-                self.run.progress.note(&done);
                 let bytes = u64::try_from(look.bytes).unwrap_or(0);
                 if let Err(outgrown) = space::within(bytes, self.most_bytes) {
                     return outgrown;
@@ -114,6 +116,22 @@ impl<'a> Watchdog<'a> {
             if alive.elapsed() >= self.stall || changed.elapsed() >= self.stall * LENIENCE {
                 let quiet = changed.elapsed();
                 return self.stalled(quiet, session.as_ref(), moved).await;
+            }
+        }
+    }
+
+    /// Waits, and tells meanwhile how far the load is.
+    async fn tell_for(&mut self, between: Duration, session: Option<&Session>, bytes: i64) {
+        let until = Instant::now() + between;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(self.telling.pause(left)).await;
+            if let Some(session) = session {
+                let bytes = u64::try_from(bytes).unwrap_or(0);
+                self.telling.tell(session, bytes).await;
             }
         }
     }
