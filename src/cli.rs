@@ -84,11 +84,6 @@ pub enum Command {
     ///
     /// Asks a few questions on a terminal; what flags have said is not asked, and without a terminal nothing is. It never overwrites
     /// anything, writes all files at the end or none, learns the store's host key only if you say so, and ends with `check`.
-    #[command(after_help = "Examples:\n  \
-                            backupctl init                                  asks\n  \
-                            backupctl -c /srv/erp/config.toml init --store /mnt/backups \\\n    \
-                            --database postgresql://postgres@localhost/erp \\\n    \
-                            --database-password-file password               asks nothing without a terminal")]
     Init(Box<Init>),
     /// Fetch, prove, load and swap in the newest archive, then tell people
     Run {
@@ -139,12 +134,8 @@ pub enum Command {
     ///
     /// Proves that the newest archive restores. The live database is not touched and need not be there. Where: on the job's
     /// server, or with `where = "local"` in [drill] in a private PostgreSQL server that the drill makes and removes itself.
-    /// The job's checks run in it and those of [drill]; the report keeps the evidence, and is mailed.
-    #[command(after_help = "Examples:\n  \
-                            backupctl drill                       the newest archive of the only job\n  \
-                            backupctl drill erp -n                what it would do, and whether it could\n  \
-                            backupctl drill --archive erp_1.zip   an older one\n\n\
-                            `status` and `check` are red where the last good drill is older than `every` of [drill].")]
+    /// The job's checks run in it and those of [drill]; the report keeps the evidence, and is mailed. `status` and `check` are
+    /// red where the last good drill is older than `every` of [drill].
     Drill {
         #[command(flatten)]
         job: One,
@@ -207,9 +198,6 @@ pub enum Command {
     /// Reads reports only: it connects to nothing and can be asked while a run works. Every report is compared with the chain over
     /// them: one that is missing, or was edited by somebody else, is named, and the exit code is 10 (failed). How the runs
     /// ended, or how old the last one is, changes nothing about the exit code: that is what `status` is for.
-    #[command(after_help = "Examples:\n  \
-                            backupctl report                                every job, the last 30 days\n  \
-                            backupctl report erp --since 365d --html FILE   a page, written anew by a nightly cron job")]
     Report {
         /// Restore jobs, in this order [default: all of the configuration]
         #[arg(value_name = "JOB")]
@@ -236,11 +224,6 @@ pub enum Command {
     /// A hardened service with its timer, and a second timer for `status --max-age`, which fails, and so shows in `systemctl --failed`, where no
     /// run succeeds any more. Only files that backupctl wrote are ever replaced or removed. The exit code is 12 (attention) where
     /// the files are written but nothing could be started.
-    #[command(after_help = "Examples:\n  \
-                            backupctl schedule                          print the units\n  \
-                            backupctl schedule --install --at 03:30     write them, start the timers\n  \
-                            backupctl schedule --cron --user backup     a file for /etc/cron.d\n  \
-                            backupctl schedule --remove")]
     Schedule(Schedule),
     /// Keep secrets: keys, tokens, and the vault that `vault:ID` refers to
     #[command(subcommand)]

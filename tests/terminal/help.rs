@@ -128,6 +128,6 @@ fn a_mistyped_command_is_answered_with_the_one_that_was_meant() {
     let ran = anywhere().run(&["lsit", "--json"]).expect(2);
     assert!(ran.stderr.contains("'list'"), "{ran}");
     assert_eq!(ran.json()["verdict"], "usage");
-    let ran = anywhere().run(&["rotte"]).expect(2);
+    let ran = anywhere().run(&["xyzzy"]).expect(2);
     assert!(!ran.stderr.contains("similar"), "{ran}");
 }

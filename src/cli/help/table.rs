@@ -14,7 +14,7 @@ const FAILED: Meaning = (Verdict::Failed, "the load or a check; live is unchange
 const UNCLEAR: Meaning = (Verdict::Unclear, "look now at what is live");
 const ATTENTION: Meaning = (Verdict::Attention, "the data is good, a duty is open");
 
-pub(super) const TOLD: [Told; 22] = [
+pub(super) const TOLD: [Told; 26] = [
     Told {
         command: "run",
         examples: &[
@@ -374,6 +374,89 @@ pub(super) const TOLD: [Told; 22] = [
             (Verdict::Done, "the new key opens everything"),
             CONFIG,
             LOCAL,
+        ],
+    },
+    Told {
+        command: "init",
+        examples: &[
+            ("backupctl init", "asks, and ends with `check`"),
+            (
+                "backupctl init --store /mnt/backups …",
+                "asks nothing where a flag answers",
+            ),
+        ],
+        codes: &[
+            (Verdict::Done, "written, and every link of `check` holds"),
+            (Verdict::Config, "a file exists, or an answer is no good"),
+            NETWORK,
+            REFUSED,
+            LOCAL,
+        ],
+    },
+    Told {
+        command: "drill",
+        examples: &[
+            ("backupctl drill", "the newest archive of the only job"),
+            (
+                "backupctl drill erp -n",
+                "what it would do, and whether it could",
+            ),
+            ("backupctl drill --archive erp_1.zip", "an older one"),
+        ],
+        codes: &[
+            (Verdict::Done, "the archive restores; all was dropped again"),
+            CONFIG,
+            LOCKED,
+            NETWORK,
+            REFUSED,
+            STALE,
+            DAMAGED,
+            LOCAL,
+            (Verdict::Failed, "the load, a check or a count"),
+            (Verdict::Attention, "it restores, a duty is open"),
+        ],
+    },
+    Told {
+        command: "report",
+        examples: &[
+            ("backupctl report", "every job, the last 30 days"),
+            (
+                "backupctl report erp --since 365d --html FILE",
+                "a page, written anew",
+            ),
+        ],
+        codes: &[
+            (Verdict::Done, "the history is as it was written"),
+            CONFIG,
+            (
+                Verdict::Local,
+                "the reports can't be read, or the page written",
+            ),
+            (Verdict::Failed, "a report is missing, or was edited"),
+        ],
+    },
+    Told {
+        command: "schedule",
+        examples: &[
+            ("backupctl schedule", "print the units"),
+            (
+                "backupctl schedule --install --at 03:30",
+                "write them, start the timers",
+            ),
+            (
+                "backupctl schedule --cron --user backup",
+                "a file for /etc/cron.d",
+            ),
+            ("backupctl schedule --remove", "stop and remove them"),
+        ],
+        codes: &[
+            (Verdict::Done, "printed; or written, and the timers run"),
+            CONFIG,
+            LOCAL,
+            (
+                Verdict::Attention,
+                "written, but systemd did not start them",
+            ),
         ],
     },
 ];
