@@ -78,7 +78,7 @@ impl Said {
 /// How a cluster in `directory` is logged in to, in place of what `settings` say. Its only user may do everything in it.
 ///
 /// # Errors
-/// `config`: the directory's path is too long for a socket.
+/// `config`: the directory's path is too long for a socket, or no such for libpq.
 pub fn settings(directory: &Path, tool: &Tool, settings: &Postgres) -> Outcome<Postgres> {
     let socket = directory.join(format!(".s.PGSQL.{PORT}"));
     let length = socket.as_os_str().len();
@@ -94,6 +94,16 @@ pub fn settings(directory: &Path, tool: &Tool, settings: &Postgres) -> Outcome<P
         .hint(format!(
             "give `state_dir` a path that is {over} bytes shorter, or set `where = \"server\"` in [drill]"
         )));
+    }
+    if socket.as_os_str().as_encoded_bytes().contains(&b',') {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!(
+                "pg_restore would take {} for two directories, because of its comma",
+                directory.display()
+            ),
+        )
+        .hint("give `state_dir` a path without a comma, or set `where = \"server\"` in [drill]"));
     }
     let is_own = ["postgres", "template0", "template1"].contains(&settings.name.as_str());
     Ok(Postgres {
@@ -306,6 +316,18 @@ fn own_settings(inside: &str, jobs: u32) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::database::dump::PgVersion;
+
+    #[test]
+    fn a_path_that_libpq_takes_for_two_is_refused() {
+        let failed = settings(Path::new("/a,b/drills/x"), &tool(), &configured("erp", "me"));
+        let failed = failed.expect_err("a comma");
+        assert_eq!(failed.verdict, Verdict::Config);
+        assert!(
+            failed.message().contains("two directories"),
+            "{}",
+            failed.message()
+        );
+    }
 
     fn configured(name: &str, user: &str) -> Postgres {
         let config = crate::config::parse(
