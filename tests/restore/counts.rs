@@ -136,7 +136,9 @@ async fn what_is_counted_is_every_row_that_is_here_or_unknown() {
     let (whole, unknown) = (Some(9), None);
     for hidden in [whole, unknown] {
         // when
-        let tables = count(&login, &db, 3).await.expect("what is here is counted");
+        let tables = count(&login, &db, 3)
+            .await
+            .expect("what is here is counted");
 
         // then
         let mut found: Vec<_> = tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
