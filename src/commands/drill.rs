@@ -82,15 +82,17 @@ async fn drill(
     };
     let loading = async {
         let ground = Ground::prepare(job, tool).await?;
-        let restored = ground::load(&ground, source, job).await?;
+        let restored = ground::load(&ground, source, job).await;
+        let restored = ground.judge(restored).await?;
         Ok((ground, restored))
     };
     let (ground, restored) = report.step(Step::Restore, loading).await?;
     let drilled = ground.job(job);
-    let checking = check(&restored, &drilled);
+    let checking = async { ground.judge(check(&restored, &drilled).await).await };
     report.step(Step::Check, checking).await?;
     timed(job, &report.record.steps);
-    report.step(Step::Count, count(&restored, &drilled)).await?;
+    let counting = async { ground.judge(count(&restored, &drilled).await).await };
+    report.step(Step::Count, counting).await?;
     let run = drilled.run.clone();
     let login = restore::login(&drilled);
     let dropping = ground.give_up(restored, login, (job, run));

@@ -29,7 +29,7 @@ use crate::database::roles;
 use crate::database::scratch::{self, PublicSchema, Scratch};
 use crate::database::space;
 use crate::database::unmade::shaped;
-use crate::escape::quoted;
+use crate::escape::{quoted, shown};
 use crate::network::Patience;
 use crate::report::{DatabaseFacts, Record, Report, Step};
 use crate::verdict::{Failed, Outcome, Verdict};
@@ -343,13 +343,28 @@ pub async fn prove(
         Some(_) => None,
     };
     job.run.progress.note("gathering statistics");
-    analyze(login, &scratch.name, job.restore.jobs, job.restore.stall).await?;
-    let told: Vec<String> = [counted.to_string()].into_iter().chain(added).collect();
+    let analyzing = analyze(login, &scratch.name, job.restore.jobs, job.restore.stall);
+    let apart = not_analyzed(&analyzing.await?);
+    let told = [counted.to_string()].into_iter().chain(added).chain(apart);
+    let told: Vec<String> = told.collect();
     job.run.notes.message(told.join("; "));
     let bytes = space::own_size(&session).await?;
     job.run.notes.size(bytes);
     session.close().await;
     space::within(bytes, suited.room.most_bytes())
+}
+
+/// Nobody on another server is asked by a restore.
+fn not_analyzed(parents: &[String]) -> Option<String> {
+    let first = parents.first()?;
+    let more = match parents.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "not analyzed, since a part of it lies on another server: {}{more}",
+        shown(first)
+    ))
 }
 
 /// What the table of contents lists and is not left out.

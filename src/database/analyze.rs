@@ -24,29 +24,47 @@ const TOGETHER: usize = 40;
 ///
 /// Up to PostgreSQL 17 a partitioned table brings its partitions along, so they are no items of their own. From 18 on each is
 /// one, by ONLY, which still gathers a parent's statistics over its children.
+///
+/// A parent with a part on another server is left out: its statistics would be asked there, which may be away, is no business of a
+/// restore's, and would be another machine's data anyhow. Its parts here are items then.
 const TABLES: &str = "
+WITH RECURSIVE {apart}
 SELECT concat({only}, format('%I.%I', n.nspname, c.relname)) AS name, size
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'p' AND {trees}
     THEN (SELECT coalesce(sum(pg_relation_size(relid)), 0) FROM pg_partition_tree(c.oid) WHERE isleaf)
     ELSE pg_relation_size(c.oid) END::int8 AS size) sizes
-WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND NOT (c.relispartition AND {trees})
+WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT oid FROM apart)
+AND NOT (c.relispartition AND {trees}
+    AND NOT EXISTS (SELECT FROM pg_inherits JOIN apart ON apart.oid = inhparent WHERE inhrelid = c.oid))
 ORDER BY size DESC, c.oid";
+
+/// Parents of a foreign table, and theirs.
+const APART: &str = "apart AS (
+    SELECT inhparent AS oid FROM pg_inherits JOIN pg_class f ON f.oid = inhrelid WHERE f.relkind = 'f'
+    UNION SELECT inhparent FROM pg_inherits JOIN apart ON apart.oid = inhrelid
+)";
 
 /// A table with its size in bytes.
 type Table = (String, i64);
 
-/// Analyzes the database `name` with up to `jobs` sessions.
+/// Analyzes the database `name` with up to `jobs` sessions. The names are those of parents that were left out.
 ///
 /// # Errors
 /// `failed`: it made no progress for `stall`; else as the server says.
-pub async fn analyze(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<()> {
+pub async fn analyze(
+    login: &Login,
+    name: &str,
+    jobs: u32,
+    stall: Duration,
+) -> Outcome<Vec<String>> {
     let outcome = spread(login, name, jobs, stall).await;
     outcome.context(format!("analyze the scratch database `{}`", shown(name)))
 }
 
-async fn spread(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<()> {
+async fn spread(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcome<Vec<String>> {
     let watch = connect(login, name).await?;
+    let left_out = apart(&watch).await?;
     let options = login.options(false);
     let workers = (0..jobs.max(1)).map(|_| connect_with(login, name, &options));
     let workers = try_join_all(workers).await?;
@@ -62,14 +80,21 @@ async fn spread(login: &Login, name: &str, jobs: u32, stall: Duration) -> Outcom
     for session in workers.into_iter().chain([watch]) {
         session.close().await;
     }
-    Ok(())
+    Ok(left_out)
+}
+
+async fn apart(session: &Session) -> Outcome<Vec<String>> {
+    let sql = format!(
+        "WITH RECURSIVE {APART} SELECT format('%I.%I', nspname, relname) FROM apart JOIN pg_class c ON c.oid = apart.oid
+         JOIN pg_namespace n ON n.oid = relnamespace ORDER BY 1"
+    );
+    let rows = session.query(&sql, &[]).await?;
+    rows.iter().map(|row| column(row, 0)).collect()
 }
 
 async fn share(workers: &[Session]) -> Outcome<()> {
-    let first = match workers {
-        [] => return Ok(()),
-        [only] => return only.batch("ANALYZE").await,
-        [first, ..] => first,
+    let Some(first) = workers.first() else {
+        return Ok(());
     };
     let queue = Queue::new(tables(first).await?);
     let work = workers.iter().map(async |worker| {
@@ -87,7 +112,8 @@ async fn tables(session: &Session) -> Outcome<Vec<Table>> {
     } else {
         ("''", "true")
     };
-    let sql = TABLES.replace("{only}", only).replace("{trees}", trees);
+    let sql = TABLES.replace("{apart}", APART);
+    let sql = sql.replace("{only}", only).replace("{trees}", trees);
     let rows = session.query(&sql, &[]).await?;
     rows.iter()
         .map(|row| Ok((column(row, 0)?, column(row, 1)?)))

@@ -35,6 +35,8 @@ const PORT: u16 = 5432;
 const SOCKET_BYTES: usize = 107;
 const INITDB_DEADLINE: Duration = Duration::from_mins(2);
 const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Between a session that is lost and the end of a server that has crashed.
+const END_DEADLINE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(50);
 /// Lines of what a program said last that a failure tells.
 const SAID: usize = 5;
@@ -78,7 +80,7 @@ impl Said {
 /// How a cluster in `directory` is logged in to, in place of what `settings` say. Its only user may do everything in it.
 ///
 /// # Errors
-/// `config`: the directory's path is too long for a socket.
+/// `config`: the directory's path is too long for a socket, or no such for libpq.
 pub fn settings(directory: &Path, tool: &Tool, settings: &Postgres) -> Outcome<Postgres> {
     let socket = directory.join(format!(".s.PGSQL.{PORT}"));
     let length = socket.as_os_str().len();
@@ -94,6 +96,16 @@ pub fn settings(directory: &Path, tool: &Tool, settings: &Postgres) -> Outcome<P
         .hint(format!(
             "give `state_dir` a path that is {over} bytes shorter, or set `where = \"server\"` in [drill]"
         )));
+    }
+    if socket.as_os_str().as_encoded_bytes().contains(&b',') {
+        return Err(Failed::new(
+            Verdict::Config,
+            format!(
+                "pg_restore would take {} for two directories, because of its comma",
+                directory.display()
+            ),
+        )
+        .hint("give `state_dir` a path without a comma, or set `where = \"server\"` in [drill]"));
     }
     let is_own = ["postgres", "template0", "template1"].contains(&settings.name.as_str());
     Ok(Postgres {
@@ -192,6 +204,38 @@ impl Cluster {
         }
     }
 
+    /// What `failed` is where it is the cluster that has failed, and not what is restored in it: memory or room ran out here.
+    pub async fn judge(&self, failed: Failed) -> Failed {
+        if matches!(failed.verdict, Verdict::Interrupted(_) | Verdict::Local) {
+            return failed;
+        }
+        let told = failed.message();
+        let hint = failed.hint.as_deref().unwrap_or_default();
+        // What a server says is a full disk, in whichever words.
+        if told.contains("No space left on device") || hint.contains("free space on the database") {
+            return Failed::new(Verdict::Local, told).hint(
+                "free space in `state_dir`, move it to a larger disk, or set `where = \"server\"` in [drill]",
+            );
+        }
+        if told.to_lowercase().contains("connect") && self.ends().await {
+            let said = self.said.in_words();
+            let told = format!("{told}; the private cluster has ended: {said}");
+            return Failed::new(Verdict::Local, told).hint(
+                "look for the kernel's out-of-memory killer in this machine's log, or set `where = \"server\"` in [drill]",
+            );
+        }
+        failed
+    }
+
+    /// Whether it is gone, or about to go.
+    async fn ends(&self) -> bool {
+        let until = Instant::now() + END_DEADLINE;
+        while !self.keeper.is_finished() && Instant::now() < until {
+            sleep(POLL).await;
+        }
+        self.keeper.is_finished()
+    }
+
     /// Ends the server and removes everything of it.
     ///
     /// # Errors
@@ -244,6 +288,8 @@ async fn init_with(
     let program = programs::beside(tool, "initdb");
     let (command, inside) = Command::new(&program)?
         .confined(user)
+        // Nothing of what it has made is kept, and one that heeds nothing else would outlive us.
+        .ended_by(Signal::KILL)
         .hand_over(directory)?;
     // Whoever reaches the socket may come in; that is the owner of its directory, and root.
     let command = command
@@ -306,6 +352,22 @@ fn own_settings(inside: &str, jobs: u32) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::database::dump::PgVersion;
+
+    #[test]
+    fn a_path_that_libpq_takes_for_two_is_refused() {
+        let failed = settings(
+            Path::new("/a,b/drills/x"),
+            &tool(),
+            &configured("erp", "me"),
+        );
+        let failed = failed.expect_err("a comma");
+        assert_eq!(failed.verdict, Verdict::Config);
+        assert!(
+            failed.message().contains("two directories"),
+            "{}",
+            failed.message()
+        );
+    }
 
     fn configured(name: &str, user: &str) -> Postgres {
         let config = crate::config::parse(

@@ -1,7 +1,10 @@
 //! The exact number of rows of each table: read to the last one, which also shows that all can be read.
 //!
-//! A partitioned table is counted with its partitions, and these not by themselves; a table that others inherit from without them.
+//! A partitioned table's rows are those of its partitions, which are counted one by one: a statement over all of them would lock them
+//! all, and their indexes, for which a server may lack the room. A table that others inherit from is counted without them.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +18,23 @@ use crate::verdict::{Failed, Outcome, Verdict};
 /// For one table.
 const DEADLINE: Duration = Duration::from_hours(6);
 
+/// Each table and what of it is counted: itself, or a partitioned one's parts that are here, NULL for the one itself. What of it
+/// lies on another server was not restored and is not asked.
 const TABLES: &str = "
-SELECT nspname::text, relname::text, format('%s%I.%I', CASE relkind WHEN 'r' THEN 'ONLY ' END, nspname, relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE relkind IN ('r', 'p', 'm') AND NOT relispartition AND relpersistence <> 't' AND (relkind <> 'm' OR relispopulated)
-  AND nspname !~ '^pg_' AND nspname <> 'information_schema'
-  AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid AND m.deptype = 'e')
-ORDER BY relpages, c.oid";
+WITH RECURSIVE parts AS (
+    SELECT c.oid, c.oid AS top FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'm') AND NOT relispartition AND relpersistence <> 't' AND (relkind <> 'm' OR relispopulated)
+    AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid AND m.deptype = 'e')
+    UNION ALL
+    SELECT inhrelid, top FROM parts JOIN pg_class parent ON parent.oid = parts.oid AND parent.relkind = 'p'
+    JOIN pg_inherits ON inhparent = parts.oid
+)
+SELECT n.nspname::text, top.relname::text,
+       CASE c.relkind WHEN 'r' THEN format('ONLY %I.%I', m.nspname, c.relname) WHEN 'm' THEN format('%I.%I', m.nspname, c.relname) END
+FROM parts JOIN pg_class top ON top.oid = parts.top JOIN pg_namespace n ON n.oid = top.relnamespace
+JOIN pg_class c ON c.oid = parts.oid JOIN pg_namespace m ON m.oid = c.relnamespace
+ORDER BY c.relpages, c.oid";
 
 /// Counts every table of the database `name` with up to `jobs` sessions; largest first.
 ///
@@ -34,6 +47,10 @@ pub async fn count(login: &Login, name: &str, jobs: u32) -> Outcome<Vec<CountedT
         .into_iter()
         .map(|session| session.with_deadline(DEADLINE))
         .collect();
+    for session in &sessions {
+        // Refused rather than some of the rows where policies apply to us.
+        session.batch("SET row_security = off").await?;
+    }
     let Some(first) = sessions.first() else {
         return Ok(Vec::new());
     };
@@ -41,34 +58,46 @@ pub async fn count(login: &Login, name: &str, jobs: u32) -> Outcome<Vec<CountedT
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = sessions.iter().map(async |session| {
         let mut counted = Vec::new();
-        while let Some(table) = next() {
-            counted.push(one(session, table).await?);
+        while let Some(part) = next() {
+            counted.push(one(session, part).await?);
         }
         Outcome::Ok(counted)
     });
-    let mut counted: Vec<CountedTable> = try_join_all(work).await?.into_iter().flatten().collect();
-    counted.sort_by(|a, b| {
-        let names = |table: &CountedTable| (table.schema.clone(), table.name.clone());
-        b.rows.cmp(&a.rows).then_with(|| names(a).cmp(&names(b)))
-    });
+    let counted = try_join_all(work).await?.into_iter().flatten();
+    let counted = whole(counted);
     for session in sessions {
         session.close().await;
     }
     Ok(counted)
 }
 
-struct Table {
+/// The tables of these parts, largest first; one of which a part is unknown is unknown.
+fn whole(parts: impl Iterator<Item = CountedTable>) -> Vec<CountedTable> {
+    let mut sums: BTreeMap<(String, String), Option<u64>> = BTreeMap::new();
+    for CountedTable { schema, name, rows } in parts {
+        let sum = sums.entry((schema, name)).or_insert(Some(0));
+        *sum = sum.zip(rows).map(|(sum, rows)| sum + rows);
+    }
+    let named = |((schema, name), rows)| CountedTable { schema, name, rows };
+    let mut tables: Vec<CountedTable> = sums.into_iter().map(named).collect();
+    // In the order of their names where they have as many.
+    tables.sort_by_key(|table| Reverse(table.rows));
+    tables
+}
+
+struct Part {
     schema: String,
     name: String,
-    quoted: String,
+    /// None: it has no rows of its own.
+    quoted: Option<String>,
 }
 
 /// The largest last.
-async fn tables(session: &Session) -> Outcome<Vec<Table>> {
+async fn tables(session: &Session) -> Outcome<Vec<Part>> {
     let rows = session.query(TABLES, &[]).await?;
     rows.iter()
         .map(|row| {
-            Ok(Table {
+            Ok(Part {
                 schema: column(row, 0)?,
                 name: column(row, 1)?,
                 quoted: column(row, 2)?,
@@ -77,13 +106,17 @@ async fn tables(session: &Session) -> Outcome<Vec<Table>> {
         .collect()
 }
 
-async fn one(session: &Session, table: Table) -> Outcome<CountedTable> {
-    let Table {
+async fn one(session: &Session, part: Part) -> Outcome<CountedTable> {
+    let Part {
         schema,
         name,
         quoted,
-    } = table;
+    } = part;
     let (schema, name) = (shown(&schema), shown(&name));
+    let Some(quoted) = quoted else {
+        let rows = Some(0);
+        return Ok(CountedTable { schema, name, rows });
+    };
     let sql = format!("SELECT count(*) FROM {quoted}");
     let rows = match session.query_one(&sql, &[]).await {
         Ok(row) => u64::try_from(column::<i64>(&row, 0)?).ok(),

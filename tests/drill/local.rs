@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Here, reports, says};
 use crate::support::postgres::Postgres;
 
-/// Roles that no other server has, an extension, a default privilege, an event trigger, a large object.
+/// Roles that no other server has, an extension, a part on another server, a default privilege, an event trigger, a large object.
 fn rich(server: &Postgres) -> (String, String) {
     let (owner, reader) = (
         server.role("drillowner", "superuser"),
@@ -19,6 +19,10 @@ fn rich(server: &Postgres) -> (String, String) {
          insert into orders select n, 'x' || n from generate_series(1, 300) n;
          create table parts (n int) partition by range (n);
          create table parts_1 partition of parts for values from (0) to (100);
+         create extension postgres_fdw;
+         create server away foreign data wrapper postgres_fdw options (host '127.0.0.1', port '1');
+         create user mapping for public server away;
+         create foreign table parts_away partition of parts for values from (100) to (200) server away;
          insert into parts select generate_series(0, 49);
          create materialized view many as select * from orders;
          alter table orders owner to {owner};

@@ -1,11 +1,15 @@
 //! Ended by a signal, or killed: nothing stays, at once or after the next run.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::{Here, nothing_is_left, reports, says, servers_in};
 use crate::run::until;
+use crate::support::postgres::Postgres;
 use crate::support::program::{Running, Setup};
 use crate::support::shop::Shop;
 
@@ -26,8 +30,8 @@ fn checking(setup: &Setup) -> Running {
 
 fn soften(setup: &Setup) {
     let path = setup.path("config.toml");
-    let text = std::fs::read_to_string(&path).expect("config.toml");
-    std::fs::write(path, text.replace("pg_sleep(60)", "pg_sleep(0)")).expect("config.toml");
+    let text = fs::read_to_string(&path).expect("config.toml");
+    fs::write(path, text.replace("pg_sleep(60)", "pg_sleep(0)")).expect("config.toml");
 }
 
 #[test]
@@ -48,6 +52,63 @@ fn a_signal_ends_a_local_one_in_order() {
     );
     here.nothing_is_left();
     assert_eq!(reports(&here.setup, "drill")[0]["verdict"], "interrupted");
+}
+
+#[test]
+fn a_cluster_that_is_killed_says_nothing_about_the_backup() {
+    let here = Here::new("", SLOW);
+    here.offer("create table t ()");
+    let running = checking(&here.setup);
+    // The server itself, which its backends outlive for a moment: it is the one that our program has started.
+    for server in servers_in(&here.setup.path("state")) {
+        let status = fs::read_to_string(format!("{server}/status")).unwrap_or_default();
+        if status.contains(&format!("\nPPid:\t{}\n", running.pid())) {
+            let pid = server.trim_start_matches("/proc/");
+            let mut kill = std::process::Command::new("kill");
+            let status = kill.args(["-KILL", pid]).status();
+            assert!(status.expect("kill").success());
+        }
+    }
+    running.finish().expect(9);
+    let report = reports(&here.setup, "drill").remove(0);
+    says(&report, "message", "the private cluster has ended");
+    here.nothing_is_left();
+}
+
+#[test]
+fn an_initdb_that_hangs_and_heeds_no_signal_ends_with_the_drill() {
+    // given
+    let real = &Postgres::shared().bin_dir;
+    let programs = tempfile::tempdir().expect("a directory");
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(programs.path(), open.clone()).expect("a mode");
+    for name in ["pg_restore", "postgres"] {
+        symlink(real.join(name), programs.path().join(name)).expect("a link");
+    }
+    let initdb = programs.path().join("initdb");
+    let hang = "#!/bin/sh\ntrap '' TERM QUIT INT\necho it hangs\nwhile :; do sleep 1; done\n";
+    fs::write(&initdb, hang).expect("a program");
+    fs::set_permissions(&initdb, open).expect("a mode");
+    let here = Here::with(("", ""), programs.path(), |setup| setup);
+    here.offer("create table t ()");
+    let at_work = || {
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        let path = initdb.display().to_string();
+        lines
+            .filter(|line| String::from_utf8_lossy(line).contains(&path))
+            .count()
+    };
+    let running = here.setup.start(&["drill"]);
+    until("it hangs", || at_work() > 0);
+
+    // when
+    running.signal(Signal::TERM);
+    running.finish().expect(143);
+
+    // then
+    until("it is gone", || at_work() == 0);
+    here.nothing_is_left();
 }
 
 #[test]
@@ -91,6 +152,8 @@ fn a_server_that_has_outlived_its_drill_is_ended_by_the_next_one() {
     let running = checking(&here.setup);
     let state = here.setup.path("state");
     let servers = servers_in(&state);
+    let memory = memory_of(&state);
+    assert!(is_listed(&memory), "{memory}");
     let tell = |word: &str| {
         for server in &servers {
             let pid = server.trim_start_matches("/proc/");
@@ -112,6 +175,21 @@ fn a_server_that_has_outlived_its_drill_is_ended_by_the_next_one() {
     // then
     says(&ran.json(), "warnings", "died in step check");
     here.nothing_is_left();
+    assert!(!is_listed(&memory), "{memory}");
+}
+
+/// The key of the System V shared memory of the one cluster: PostgreSQL makes it of its directory's inode.
+fn memory_of(state: &Path) -> String {
+    let drill = super::names_in(&state.join("drills")).remove(0);
+    let data = fs::metadata(state.join("drills").join(drill).join("data")).expect("a cluster");
+    data.ino().to_string()
+}
+
+fn is_listed(key: &str) -> bool {
+    let listed = fs::read_to_string("/proc/sysvipc/shm").expect("the segments");
+    listed
+        .lines()
+        .any(|line| line.split_whitespace().next() == Some(key))
 }
 
 #[test]

@@ -75,6 +75,31 @@ async fn several_sessions_write_the_same_statistics_as_one_plain_analyze() {
 }
 
 #[tokio::test]
+async fn a_server_that_holds_a_part_of_a_table_is_not_asked() {
+    let pg = Postgres::shared();
+    let db = pg.database("apart");
+    pg.sql(
+        &db,
+        "create extension postgres_fdw;
+         create server away foreign data wrapper postgres_fdw options (host '127.0.0.1', port '1');
+         create user mapping for public server away;
+         create table events (i int) partition by range (i);
+         create table here partition of events for values from (0) to (10) partition by range (i);
+         create table here_1 partition of here for values from (0) to (10);
+         create foreign table there partition of events for values from (10) to (20) server away;
+         insert into events values (1), (2)",
+    );
+    let login = pg.login(&db, &RunId::new(jiff::Timestamp::now()));
+    for jobs in [1, 2] {
+        let left_out = analyze(&login, &db, jobs, Duration::from_secs(30));
+        let left_out = left_out.await.expect("what is here is analyzed");
+        assert_eq!(left_out, ["public.events"]);
+    }
+    let rows = "select reltuples from pg_class where relname in ('here', 'here_1') order by 1";
+    assert_eq!(pg.value(&db, rows), "2\n2");
+}
+
+#[tokio::test]
 async fn an_analyze_that_stands_still_is_ended_and_the_blocker_named() {
     let pg = Postgres::shared();
     let db = pg.database("blocked");

@@ -1,6 +1,7 @@
 //! The rows of the tables in both databases, by their statistics.
 
 use backupctl::database::counts::{Counts, compare};
+use backupctl::database::rows::count;
 use backupctl::report::Presence;
 
 use super::run;
@@ -110,4 +111,44 @@ async fn a_table_that_was_never_analysed_is_counted_by_what_was_put_into_it() {
     let counts = counted(&live, &scratch).await;
 
     assert_eq!(table(&counts, "t").live_rows, Some(10));
+}
+
+#[tokio::test]
+async fn what_is_counted_is_every_row_that_is_here_or_unknown() {
+    // given: a part on a server that is away, and rows that a policy hides from whoever counts
+    let db = database(
+        "create extension postgres_fdw;
+         create server away foreign data wrapper postgres_fdw options (host '127.0.0.1', port '1');
+         create user mapping for public server away;
+         create table days (n int) partition by range (n);
+         create table days_1 partition of days for values from (0) to (100);
+         create foreign table days_2 partition of days for values from (100) to (200) server away;
+         insert into days select generate_series(0, 49);
+         create table none (n int) partition by range (n);
+         create table parent (n int); create table child () inherits (parent); insert into child values (1);
+         create table hidden (n int); insert into hidden select generate_series(1, 9);
+         create policy few on hidden using (n < 4); alter table hidden enable row level security;
+         grant select on all tables in schema public to public",
+    );
+    let dir = tempfile::tempdir().expect("the test's preparation works");
+    let pg = Postgres::shared();
+    let mut login = pg.login(&db, &run(dir.path()).id);
+    let (whole, unknown) = (Some(9), None);
+    for hidden in [whole, unknown] {
+        // when
+        let tables = count(&login, &db, 3)
+            .await
+            .expect("what is here is counted");
+
+        // then
+        let mut found: Vec<_> = tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
+        found.sort_unstable();
+        let (child, parent) = (("child", Some(1)), ("parent", Some(0)));
+        let (days, none) = (("days", Some(50)), ("none", Some(0)));
+        assert_eq!(found, [child, days, ("hidden", hidden), none, parent]);
+
+        // and by somebody whom the policy is for
+        let options = format!("login password '{}'", pg.password);
+        login.settings.user = pg.role("counter", &options);
+    }
 }

@@ -73,6 +73,14 @@ impl Ground {
         own::job(job, job.restore, &self.database, self.run.clone())
     }
 
+    /// What is wrong with a private cluster says nothing about the backup.
+    pub async fn judge<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        match (outcome, &self.cluster) {
+            (Err(failed), Some(cluster)) => Err(cluster.judge(failed).await),
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Drops what was restored, and all that was made for it.
     pub async fn give_up(
         self,

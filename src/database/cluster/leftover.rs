@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::sleep;
 
 use crate::durable;
+use crate::escape::shown;
+use crate::process::{self, Command};
 use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 /// From when on they are killed.
 const GRACE: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
+const IPCRM_DEADLINE: Duration = Duration::from_secs(2);
+const SEGMENTS: &str = "/proc/sysvipc/shm";
 
 /// Ends what works in `directory` and removes it; one that is not there is fine.
 ///
@@ -28,7 +33,49 @@ pub async fn remove(directory: &Path) -> Outcome<()> {
     end_all_in(directory)
         .await
         .map_err(|failed| failed.context(&what))?;
-    durable::remove_all(directory).judge(Verdict::Local, what)
+    let segments = segments_of(&directory.join("data"));
+    durable::remove_all(directory).judge(Verdict::Local, what)?;
+    for segment in segments {
+        remove_segment(&segment).await;
+    }
+    Ok(())
+}
+
+/// The shared memory by which PostgreSQL sees that a directory is in use; it outlives a server that was killed, or ended before it
+/// could say so. PostgreSQL makes its key of the directory's inode (`InternalIpcMemoryCreate` in sysv_shmem.c).
+fn segments_of(data: &Path) -> Vec<String> {
+    let (Ok(listed), Ok(data)) = (fs::read_to_string(SEGMENTS), fs::symlink_metadata(data)) else {
+        return Vec::new();
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "as PostgreSQL does it")]
+    let key = data.ino() as i32;
+    unused(&listed, key, data.uid())
+}
+
+/// The ids of those with this key and owner that no process has, of `key shmid perms size cpid lpid nattch uid …`.
+fn unused(listed: &str, key: i32, owner: u32) -> Vec<String> {
+    let found = listed.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is = |at: usize, wanted: &str| fields.get(at).is_some_and(|field| *field == wanted);
+        let is_ours = is(0, &key.to_string()) && is(6, "0") && is(7, &owner.to_string());
+        is_ours.then(|| fields[1].to_owned())
+    });
+    found.collect()
+}
+
+/// 56 bytes, gone with the next start of the machine: no reason to fail.
+async fn remove_segment(id: &str) {
+    let removed = async {
+        let command = Command::new("ipcrm")?.args(["-m", id]);
+        process::run(&command, IPCRM_DEADLINE, |_, line| {
+            tracing::debug!("ipcrm: {}", shown(line));
+        })
+        .await
+    };
+    match removed.await {
+        Ok(ended) => tracing::debug!(id, %ended, "removed the private cluster's shared memory"),
+        Err(failed) => tracing::debug!(id, "{}", failed.message()),
+    }
 }
 
 async fn end_all_in(directory: &Path) -> Outcome<()> {
@@ -88,6 +135,18 @@ fn is_in(number: i32, directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_unused_memory_with_the_same_key_and_owner_is_removed() {
+        let listed = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime
+                 7          1   600                    56  1  1      0 65534 65534 65534 65534 1
+                 7          2   600                    56  1  1      6 65534 65534 65534 65534 1
+                 7          3   600                    56  1  1      0   101   101   101   101 1
+                -8          4   600                    56  1  1      0 65534 65534 65534 65534 1";
+        assert_eq!(unused(listed, 7, 65534), ["1"]);
+        assert_eq!(unused(listed, -8, 65534), ["4"]);
+        assert_eq!(unused("", 7, 65534), [""; 0]);
+    }
 
     #[tokio::test]
     async fn a_process_of_somebody_else_in_the_directory_is_left_alone() {
