@@ -204,8 +204,11 @@ fn drill(night: i32, started: Timestamp, dice: &mut Dice) -> Value {
         "archive": { "name": format!("erp_{}.zip", started.strftime("%Y%m%d")), "bytes": 3_100_000_000_u64,
             "modified": started - SignedDuration::from_hours(6), "sha256": hash(dice) },
         "steps": steps,
-        "drill": { "where": "local", "server_version": "17.6", "host_key": "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGLm7wJr3bYPHNmtF8s",
-            "restore_seconds": 1200.0, "tables": { "expected": 214, "found": 214 }, "rows": 41_000_000 + night * 52_000, "dropped": true },
+        "drill": { "where": "local", "origin": "store", "pg_restore": "17.6",
+            "host_key": "ssh-ed25519 SHA256:uNiVztksCsDhcc0u9e8BgrJXVGLm7wJr3bYPHNmtF8s",
+            "objects": { "constraint": 388, "index": 512, "table": 214 }, "time_to_restore_seconds": round(seconds),
+            "rows": 41_000_000 + night * 52_000, "dropped": true,
+            "tables": [{ "schema": "public", "name": "orders", "rows": 13_000_000 }, { "schema": "public", "name": "order_lines", "rows": 20_000_000 }] },
     });
     merge(&mut report, &more);
     report
