@@ -194,7 +194,8 @@ mod tests {
         let parts = secret.secret_parts();
         assert!(parts.contains(&"canary-canary-canary".to_owned()));
         assert!(endpoint("https://example.org/").secret_parts().is_empty());
-        let packed = endpoint("https://example.org/x?token=canary%2Fcanary%2Bcanary").secret_parts();
+        let packed =
+            endpoint("https://example.org/x?token=canary%2Fcanary%2Bcanary").secret_parts();
         assert!(
             packed.contains(&"canary/canary+canary".to_owned()),
             "{packed:?}"

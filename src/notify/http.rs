@@ -288,8 +288,14 @@ mod tests {
     #[test]
     fn what_a_server_says_ends_with_a_whole_word() {
         assert_eq!(beginning("no such hook", true), "no such hook");
-        assert_eq!(beginning("no such hook: https://hooks.exa", false), "no such hook:");
-        let long = format!("{} https://hooks.example.org/canary", "x".repeat(WORDS - 12));
+        assert_eq!(
+            beginning("no such hook: https://hooks.exa", false),
+            "no such hook:"
+        );
+        let long = format!(
+            "{} https://hooks.example.org/canary",
+            "x".repeat(WORDS - 12)
+        );
         assert!(!beginning(&long, true).contains("hooks"), "{long}");
         assert_eq!(beginning(&"x".repeat(WORDS + 1), true), "");
     }
