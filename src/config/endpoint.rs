@@ -124,9 +124,9 @@ impl Endpoint {
 fn decoded(text: &str) -> String {
     let signs = text.replace('+', "%2B").replace('&', "%26");
     let pairs = form_urlencoded::parse(signs.as_bytes());
-    let words = pairs.map(|(name, value)| match value.is_empty() {
-        true => name.into_owned(),
-        false => format!("{name}={value}"),
+    let words = pairs.map(|(name, value)| {
+        let sign = if value.is_empty() { "" } else { "=" };
+        format!("{name}{sign}{value}")
     });
     words.collect()
 }
