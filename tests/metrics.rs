@@ -131,11 +131,50 @@ fn a_run_writes_its_figures_for_everybody_to_read() {
     );
     // The other one has never run, and an alert on its age must fire.
     assert!(value(&found, "last_success_timestamp_seconds", "job=\"crm\"").abs() < f64::EPSILON);
+    assert!(
+        found.keys().all(|series| !series.contains("drill")),
+        "nobody drills here: {found:#?}"
+    );
     let mode = fs::metadata(file(&shop))
         .expect("the textfile")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
+fn drills_have_figures_of_their_own_and_are_no_runs() {
+    // given
+    let shop = measured("[drill]\nevery = \"30d\"\n");
+    shop.run(&["run"]).expect(0);
+    let before = samples(&shop);
+    let drill = |found: &BTreeMap<String, f64>, name: &str| {
+        value(found, &format!("{name}_timestamp_seconds"), "job=\"erp\"")
+    };
+    // An alert on its age must fire.
+    assert!(drill(&before, "last_good_drill").abs() < f64::EPSILON);
+
+    // when
+    let good = shop.run(&["drill", "--json"]).expect(0).json();
+    let proven = samples(&shop);
+    shop.run(&["drill", "--archive", "missing.zip"]).expect(7);
+    let missed = samples(&shop);
+
+    // then
+    let ended = good["ended"].as_str().expect("a time");
+    let ended: jiff::Timestamp = ended.parse().expect("a time");
+    let ended = ended.as_duration().as_secs_f64();
+    assert!((drill(&proven, "last_drill") - ended).abs() < 0.001);
+    assert!((drill(&proven, "last_good_drill") - ended).abs() < 0.001);
+    assert!(drill(&missed, "last_drill") > ended);
+    assert!((drill(&missed, "last_good_drill") - ended).abs() < 0.001);
+    for of_run in ["last_run", "last_success", "live_data"] {
+        let (was, is) = (drill(&before, of_run), drill(&missed, of_run));
+        assert!((was - is).abs() < f64::EPSILON, "{of_run}");
+    }
+    let info = "job=\"erp\",command=\"run\",verdict=\"done\"";
+    assert!(value(&missed, "last_run_info", info) > 0.5);
+    assert!(shop.run(&["report"]).expect(0).stdout.contains("drill"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Telling people by mail, against a real SMTP server, and scripted ones where a real one can't be made to misbehave.
 
 mod command;
+mod moments;
 mod peers;
 mod ping;
 mod servers;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::notify::kept;
+use super::status::drill::{Drill, Drills};
 use super::{App, status};
 use crate::config::Restore;
 use crate::lock;
@@ -59,6 +60,8 @@ struct Families {
     last_run: Family,
     last_success: Family,
     data: Family,
+    /// The last one, and the last good one.
+    drills: [Family; 2],
     duration: Family,
     step: Family,
     /// Of archive, dump and database.
@@ -85,6 +88,7 @@ impl Families {
                 "backupctl_live_data_timestamp_seconds",
                 "When the archive was made whose data is live, by the store or by its name.",
             ),
+            drills: drills(),
             duration: gauge(
                 "backupctl_last_run_duration_seconds",
                 "How long the job's last run took.",
@@ -134,6 +138,8 @@ impl Families {
         self.undelivered
             .add(&[("job", job)], count(undelivered.count()));
         self.times(job, last.as_ref(), success.as_ref());
+        let every = app.config.drill.every;
+        self.drills(job, &Drills::among(listed()?, every, now), every.is_some());
         if let Some(last) = last {
             self.last(job, &last);
         }
@@ -150,6 +156,18 @@ impl Families {
         if let Some(made) = archive.and_then(|archive| archive.dated.or(archive.modified)) {
             self.data.add(&[("job", job)], unix(made));
         }
+    }
+
+    /// Nothing where there is none and nobody asked for any: an alert on its age would never end.
+    fn drills(&mut self, job: &str, drills: &Drills, are_wanted: bool) {
+        if drills.last_drill.is_none() && !are_wanted {
+            return;
+        }
+        let ended = |drill: Option<&Drill>| drill.map_or(0.0, |drill| unix(drill.ended));
+        let labels = [("job", job)];
+        let [last, last_good] = &mut self.drills;
+        last.add(&labels, ended(drills.last_drill.as_ref()));
+        last_good.add(&labels, ended(drills.last_good_drill.as_ref()));
     }
 
     fn last(&mut self, job: &str, last: &Record) {
@@ -186,8 +204,21 @@ impl Families {
         let of_last = [self.duration, self.step, self.exit_code, self.info];
         let others = [self.warnings, self.undelivered];
         let all = times.into_iter().chain(of_last).chain(self.sizes);
-        all.chain(others).collect()
+        all.chain(self.drills).chain(others).collect()
     }
+}
+
+fn drills() -> [Family; 2] {
+    [
+        Family::gauge(
+            "backupctl_last_drill_timestamp_seconds",
+            "When the job's last drill ended; 0 where there was none.",
+        ),
+        Family::gauge(
+            "backupctl_last_good_drill_timestamp_seconds",
+            "When the last drill ended that proved that an archive restores; 0 where there was none.",
+        ),
+    ]
 }
 
 fn sizes() -> [Family; 3] {

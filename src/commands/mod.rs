@@ -457,7 +457,11 @@ async fn finish(
         return;
     }
     if report.record.verdict == Some(Verdict::Locked) {
-        // The live database is held by a run of another machine: nothing happened here that `status` or a mail should tell.
+        // The live database is held by a run of another machine: nothing happened here that `status` or a mail should tell. A switch
+        // that was told of the begin would raise the alarm without a reason.
+        if let Some(pulse) = pulse {
+            Box::pin(pulse.end(app, report)).await;
+        }
         app.run_log.end();
         return report.forget();
     }

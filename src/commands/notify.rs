@@ -154,7 +154,7 @@ async fn again(
     if app.options.dry_run {
         return channels.would_be_told(app).await;
     }
-    channels.judge(app).await?;
+    unless_stopped(app, channels.judge(app)).await?;
     let sending = async { Ok(channels.send(app, What::Report(&record)).await) };
     let sent = unless_stopped(app, sending).await?;
     kept::remember(app, &mut record, &sent);
@@ -170,7 +170,7 @@ async fn tested(
         Some(_) => vec![super::job(&app.config, job)?],
         None => app.config.restores.iter().collect(),
     };
-    let pings = ping::all(app, &jobs).await?;
+    let pings = unless_stopped(app, ping::all(app, &jobs)).await?;
     if channels.is_none() && pings.is_empty() {
         return Err(nobody());
     }
@@ -179,7 +179,7 @@ async fn tested(
         notified = if app.options.dry_run {
             channels.would_be_told(app).await?
         } else {
-            channels.judge(app).await?;
+            unless_stopped(app, channels.judge(app)).await?;
             unless_stopped(app, async { Ok(channels.send(app, What::Test).await) }).await?
         };
     }

@@ -31,7 +31,7 @@ impl Pulse {
         }
         Some(Self {
             id: ping::new_id(),
-            way: way(app, url, &restore.name).await,
+            way: in_time(app, "ping's secret", way(app, url, &restore.name)).await,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 /// For many its path is a secret: `Debug` and [`Endpoint::origin`] show scheme, host and port only.
 #[derive(Clone, PartialEq, Eq)]
@@ -113,10 +113,22 @@ impl Endpoint {
         let parts = path.split(['/', '?', '&', '=']);
         let whole = format!("{}/{path}", self.authority());
         let long = |text: &&str| text.len() >= SHORTEST;
-        let parts = parts.chain([path]).filter(long).map(str::to_owned);
+        let parts = parts.chain([path]).filter(long);
+        // Who tells what it could not find may have decoded it.
+        let parts = parts.flat_map(|part| [part.to_owned(), decoded(part)]);
         let named = (!path.is_empty()).then_some(whole);
         parts.chain(named).collect()
     }
+}
+
+fn decoded(text: &str) -> String {
+    let signs = text.replace('+', "%2B").replace('&', "%26");
+    let pairs = form_urlencoded::parse(signs.as_bytes());
+    let words = pairs.map(|(name, value)| {
+        let sign = if value.is_empty() { "" } else { "=" };
+        format!("{name}{sign}{value}")
+    });
+    words.collect()
 }
 
 impl fmt::Debug for Endpoint {
@@ -182,6 +194,12 @@ mod tests {
         let parts = secret.secret_parts();
         assert!(parts.contains(&"canary-canary-canary".to_owned()));
         assert!(endpoint("https://example.org/").secret_parts().is_empty());
+        let packed =
+            endpoint("https://example.org/x?token=canary%2Fcanary%2Bcanary").secret_parts();
+        assert!(
+            packed.contains(&"canary/canary+canary".to_owned()),
+            "{packed:?}"
+        );
         // An ordinary word would be blackened all over the report.
         let plain = endpoint("https://example.org/backup").secret_parts();
         assert_eq!(plain, ["example.org/backup"]);

@@ -260,12 +260,43 @@ fn in_words(status: StatusCode) -> String {
 async fn words(answer: Response<Incoming>) -> String {
     let mut body = answer.into_body();
     let mut bytes = Vec::new();
-    while bytes.len() < WORDS {
-        let Some(Ok(frame)) = body.frame().await else {
-            break;
-        };
-        bytes.extend(frame.into_data().unwrap_or_default());
+    let mut is_whole = false;
+    while bytes.len() <= WORDS && !is_whole {
+        match body.frame().await {
+            Some(Ok(frame)) => bytes.extend(frame.into_data().unwrap_or_default()),
+            Some(Err(_)) => break,
+            None => is_whole = true,
+        }
     }
-    let text = String::from_utf8_lossy(&bytes);
-    said(&text.chars().take(WORDS).collect::<String>())
+    beginning(&String::from_utf8_lossy(&bytes), is_whole)
+}
+
+/// Ends with a whole word: half of a secret is none that anybody would take out.
+fn beginning(text: &str, is_whole: bool) -> String {
+    if is_whole && text.chars().nth(WORDS).is_none() {
+        return said(text);
+    }
+    let cut: String = text.chars().take(WORDS).collect();
+    let end = cut.rfind(char::is_whitespace).unwrap_or(0);
+    said(&cut[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_ends_with_a_whole_word() {
+        assert_eq!(beginning("no such hook", true), "no such hook");
+        assert_eq!(
+            beginning("no such hook: https://hooks.exa", false),
+            "no such hook:"
+        );
+        let long = format!(
+            "{} https://hooks.example.org/canary",
+            "x".repeat(WORDS - 12)
+        );
+        assert!(!beginning(&long, true).contains("hooks"), "{long}");
+        assert_eq!(beginning(&"x".repeat(WORDS + 1), true), "");
+    }
 }

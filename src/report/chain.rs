@@ -22,13 +22,17 @@ use crate::lock;
 use crate::run::RunId;
 use crate::verdict::{Judge, Outcome, Verdict};
 
+/// Of a report that is written anew, before it is whole; no job is named like this.
+const REWRITTEN: &str = ".rewritten.tmp";
+
 /// Why a line was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
     /// The run has ended: its report is final.
     Ended,
-    /// A later run of the job found a report without a line: of a run that died, or that is older than the chain.
+    /// A later run of the job found a report without a line: of a run that died, or that is older than the chain. Or it is not what
+    /// its last line says: who was to write it anew was killed, or somebody else has edited it; the audit tells which.
     Found,
     /// Its report is about to be written anew: who has been told by now.
     Rewritten,
@@ -192,10 +196,12 @@ pub fn catch_up(state_dir: &Path, job: &str, own: &RunId) -> Outcome<Option<Stri
 /// # Errors
 /// `local`: the chain can't be read or written.
 fn ended(state_dir: &Path, record: &Record) -> Outcome<()> {
-    let Ok(sha256) = file_hash(state_dir, &record.run) else {
+    if !history::file(state_dir, &record.run).exists() {
         return Ok(());
-    };
+    }
     let mut chain = Chain::to_change(state_dir)?;
+    // Under the lock: who writes reports anew holds it too.
+    let sha256 = file_hash(state_dir, &record.run).judge(Verdict::Local, "read the report")?;
     let news = vec![(
         What::Ended,
         record.run.as_str(),
@@ -208,20 +214,24 @@ fn ended(state_dir: &Path, record: &Record) -> Outcome<()> {
 /// Writes the report of an earlier run anew. The line comes first: who is killed in between has left what the line before says.
 ///
 /// # Errors
-/// `local`: it can't be written.
+/// `local`: it can't be written, or is gone.
 pub fn rewrite(state_dir: &Path, record: &Record) -> Outcome<()> {
     let (run, job) = (record.run.as_str(), record.job.as_str());
     let what = format!("write the report of run {run}");
     let mut chain = Chain::to_change(state_dir)?;
     let mut written = || -> io::Result<()> {
         let mut news = Vec::new();
-        if !chain.last_of_runs().contains_key(run) {
-            news.push((What::Found, run, job, file_hash(state_dir, run)?));
+        let present = file_hash(state_dir, run)?;
+        let known = chain.last_of_runs();
+        if known.get(run).is_none_or(|line| line.sha256 != present) {
+            news.push((What::Found, run, job, present));
         }
         let text = history::text_of(record)?;
         news.push((What::Rewritten, run, job, hex_of(&text)));
         chain.add(news)?;
-        history::write(&history::file(state_dir, run), record)
+        // A run of the job may be writing its own report meanwhile: this name belongs to whoever holds the chain.
+        let temp = history::directory(state_dir).join(REWRITTEN);
+        durable::write(&temp, &history::file(state_dir, run), &text)
     };
     written().judge(Verdict::Local, what)
 }

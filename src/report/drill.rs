@@ -8,6 +8,7 @@ use super::Record;
 
 /// The report's field `drill`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DrillFacts {
     #[serde(rename = "where")]
     pub place: Place,

@@ -181,6 +181,32 @@ fn nothing_from_outside_is_markup() {
 }
 
 #[test]
+fn a_drill_is_drawn_with_the_time_that_a_restore_would_take() {
+    // given: what is counted and dropped afterwards took two hours
+    let setup = year::setup();
+    for (number, days) in [(1, 3), (2, 2)] {
+        let started = Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        let run = format!("{}-000{number}", started.strftime("%Y%m%d-%H%M%S"));
+        let mut report = year::bones("drill", &run, started);
+        year::merge(
+            &mut report,
+            &json!({
+                "ended": started, "seconds": 7260.0, "verdict": "done",
+                "drill": { "where": "local", "time_to_restore_seconds": 61.0 },
+            }),
+        );
+        year::put(&setup, &report);
+    }
+
+    let page = write(&setup);
+
+    let plot = page.split_once("Time to restore").expect("the plot").1;
+    let plot = plot.split_once("</svg>").expect("its end").0;
+    assert!(plot.contains("61 s") || plot.contains("1 min"), "{plot}");
+    assert!(!plot.contains("2 h"), "{plot}");
+}
+
+#[test]
 fn a_page_is_private_until_somebody_opens_it_to_others() {
     let setup = year::setup();
     let file = setup.path("page.html");

@@ -89,12 +89,14 @@ impl Channels {
 
     async fn post(&self, app: &App, what: What<'_>) -> Option<Notified> {
         let webhook = self.webhook.as_ref()?;
-        let post = match Post::open(app, webhook).await {
-            Ok(post) => post,
-            Err(failed) => return Some(missed(webhook.url.setting(), &failed)),
+        // The name that it has as long as its URL is not known.
+        let mut to = webhook.url.setting().to_owned();
+        let sending = async {
+            let post = Post::open(app, webhook).await?;
+            to = post.way.endpoint.origin();
+            post.send(app, what).await
         };
-        let to = post.way.endpoint.origin();
-        let sent = in_time(app, "webhook's server", post.send(app, what)).await;
+        let sent = in_time(app, "webhook's server", sending).await;
         Some(match sent {
             Ok(message) => Notified {
                 to,

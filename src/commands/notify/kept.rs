@@ -60,14 +60,22 @@ pub async fn send_kept(app: &App, channels: &Channels, kept: Vec<Record>, today:
     }
 }
 
-/// Writes down who has a report by now, so that nobody is sent it again by itself.
+/// Writes down who has a report by now, so that nobody is sent it again by itself. A report that says so already stays as it is, and so
+/// does that of a run at work, which writes it by itself.
 pub fn remember(app: &App, record: &mut Record, sent: &[Notified]) {
+    if !is_undelivered(record) {
+        return;
+    }
+    let known = record.notified.clone();
     for now in sent.iter().filter(|now| now.ok) {
         let is_them = |to: &str| to == now.to || (is_webhook(to) && is_webhook(&now.to));
         let before = record.notified.iter_mut();
         for missed in before.filter(|n| !n.ok && is_them(&n.to)) {
             *missed = now.clone();
         }
+    }
+    if record.notified == known {
+        return;
     }
     if let Err(failed) = report::rewrite(&app.config.state_dir, record) {
         tracing::warn!("{}", failed.message());

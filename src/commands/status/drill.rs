@@ -59,18 +59,28 @@ impl Drills {
         running: Option<&str>,
         now: Timestamp,
     ) -> Outcome<Self> {
-        let every = config.drill.every.unwrap_or_default();
-        let is_within =
-            |record: &Record| now.duration_since(record.started).unsigned_abs() <= every;
         let records = report::newest_first(&config.state_dir, job).judge(
             Verdict::Local,
             format!("list the reports in {}", config.state_dir.display()),
         )?;
+        let records = records.filter(|record| running != Some(record.run.as_str()));
+        Ok(Self::among(records, config.drill.every, now))
+    }
+
+    /// Those among the reports of a job, from the newest to the oldest.
+    pub fn among(
+        records: impl Iterator<Item = Record>,
+        every: Option<Duration>,
+        now: Timestamp,
+    ) -> Self {
+        let every = every.unwrap_or_default();
+        let is_within =
+            |record: &Record| now.duration_since(record.started).unsigned_abs() <= every;
         let near =
             { records.enumerate() }.take_while(|(n, record)| *n < REPORTS || is_within(record));
         let mut found = Self::default();
         for (_, record) in near {
-            if !record.is_drill() || running == Some(record.run.as_str()) {
+            if !record.is_drill() {
                 continue;
             }
             let drill = Drill::of(&record, now);
@@ -80,7 +90,7 @@ impl Drills {
                 break;
             }
         }
-        Ok(found)
+        found
     }
 
     /// Why there should have been another one by now; None where nobody asked for any, or there was.

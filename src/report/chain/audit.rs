@@ -126,6 +126,21 @@ pub struct Audit {
 /// `local`: reports or chain can't be read.
 pub fn audit(state_dir: &Path, known: Option<&str>) -> Outcome<(Vec<OnDisk>, Audit)> {
     let chain = Chain::to_read(state_dir)?;
+    let audited = with_chain(state_dir, known, chain.as_ref())?;
+    if chain.is_none()
+        && let Some(begun) = Chain::to_read(state_dir)?
+    {
+        // A run began it while the reports were read.
+        return with_chain(state_dir, known, Some(&begun));
+    }
+    Ok(audited)
+}
+
+fn with_chain(
+    state_dir: &Path,
+    known: Option<&str>,
+    chain: Option<&Chain>,
+) -> Outcome<(Vec<OnDisk>, Audit)> {
     let ids = history::ids(state_dir).judge(Verdict::Local, "list the reports")?;
     let (mut reports, mut problems) = (Vec::new(), Vec::new());
     for id in ids {
@@ -137,7 +152,7 @@ pub fn audit(state_dir: &Path, known: Option<&str>) -> Outcome<(Vec<OnDisk>, Aud
             }),
         }
     }
-    let links = chain.as_ref().map_or(&[][..], |chain| &chain.links);
+    let links = chain.map_or(&[][..], |chain| &chain.links);
     let mut audit = compared(&reports, links, problems);
     if let Some(head) = known {
         let head = head.to_ascii_lowercase();
@@ -221,13 +236,26 @@ fn broken(links: &[Link]) -> Vec<Problem> {
         .collect()
 }
 
-/// It is what its last line says. Where that was to be rewritten or pruned and the writer was killed, it is still what the one before says.
+/// It is what its last line says; where that was to be written anew and the writer was killed, still what the line before says. What was
+/// found there before it was written anew must be one of both as well, or the edit would be hidden by our own writing.
 fn is_edited(report: &OnDisk, lines: &[&Line]) -> Option<Problem> {
-    let mut newest_first = lines.iter().rev();
-    let last = newest_first.next()?;
-    let before = newest_first.next().filter(|_| last.what == What::Rewritten);
-    let is_known = |line: &&Line| line.sha256 == report.sha256;
-    let is_as_written = is_known(last) || before.is_some_and(is_known);
+    let mut may_be: Vec<&str> = Vec::new();
+    let mut is_as_written = true;
+    for line in lines {
+        let sha256 = line.sha256.as_str();
+        match line.what {
+            What::Rewritten => {
+                may_be.drain(..may_be.len().saturating_sub(1));
+            }
+            What::Found => {
+                is_as_written &= may_be.is_empty() || may_be.contains(&sha256);
+                may_be.clear();
+            }
+            What::Ended | What::Pruned => may_be.clear(),
+        }
+        may_be.push(sha256);
+    }
+    is_as_written &= may_be.contains(&report.sha256.as_str());
     (!is_as_written).then(|| Problem::Edited {
         run: report.run.clone(),
         job: report.record.job.clone(),

@@ -257,6 +257,68 @@ fn a_report_that_we_write_anew_is_not_edited_whenever_we_are_killed() {
 }
 
 #[test]
+fn a_report_that_could_not_be_written_anew_twice_in_a_row_is_not_edited() {
+    // given: each time the line is there, and then the disk was full
+    let history = History::new(&["1", "2"]);
+    let before = fs::read(history.file("1")).expect("a report");
+    let mut record = record("1", "erp", None);
+    for words in ["one", "two", "three"] {
+        record.warnings = vec![words.to_owned()];
+        rewrite(history.path(), &record).expect("written");
+        fs::write(history.file("1"), &before).expect("as it was");
+        assert_eq!(history.problems(), [""; 0], "{words}");
+    }
+
+    // when
+    rewrite(history.path(), &record).expect("written");
+
+    // then
+    assert!(history.audit().is_intact);
+    fs::write(history.file("1"), &before).expect("an earlier one");
+    history.ends("3", "erp");
+    assert!(history.audit().is_intact, "killed in the last one");
+}
+
+#[test]
+fn an_edit_stays_an_edit_though_we_write_the_report_anew() {
+    let history = History::new(&["1", "2"]);
+    history.edit("1");
+    let text = fs::read(history.file("1")).expect("a report");
+    let mut edited: Record = serde_json::from_slice(&text).expect("a record");
+    edited.warnings.push("delivered later".to_owned());
+
+    rewrite(history.path(), &edited).expect("written");
+
+    let told = "the report of run 20200121-020000-0001 (erp) was edited after the run";
+    assert_eq!(history.problems(), [told]);
+    rewrite(history.path(), &edited).expect("written");
+    assert_eq!(history.problems(), [told]);
+}
+
+#[test]
+fn a_report_that_is_gone_does_not_come_back() {
+    let history = History::new(&["1", "2"]);
+    fs::remove_file(history.file("1")).expect("removed");
+
+    assert!(rewrite(history.path(), &record("1", "erp", None)).is_err());
+
+    assert!(!history.file("1").exists());
+    assert_eq!(history.problems().len(), 1);
+}
+
+#[test]
+fn who_writes_anew_is_in_no_runs_way() {
+    // given: a run of the same job is writing its report
+    let history = History::new(&["1"]);
+    let temp = history.file("1").with_file_name("erp.tmp");
+    fs::write(&temp, "half of it").expect("the run's temp file");
+
+    rewrite(history.path(), &record("1", "erp", None)).expect("written");
+
+    assert_eq!(fs::read(&temp).expect("still there"), b"half of it");
+}
+
+#[test]
 fn what_our_retention_removes_is_not_missing_whenever_we_are_killed() {
     let history = History::new(&["1", "2"]);
     let before = fs::read(history.file("1")).expect("a report");

@@ -172,8 +172,12 @@ fn ages(runs: &[&Entry]) -> Plot {
 fn times_to_restore(runs: &[&Entry]) -> Plot {
     let time = |record: &Record| {
         let is_good = record.verdict.is_some_and(Verdict::is_good);
-        let counts = is_refresh(record) || is_drill(record) && is_good;
-        counts.then_some(record.seconds)
+        if is_drill(record) {
+            // What is counted and dropped afterwards, no restore would wait for.
+            let facts = record.drill.as_ref().filter(|_| is_good)?;
+            return facts.time_to_restore_seconds;
+        }
+        is_refresh(record).then_some(record.seconds)
     };
     let points = points(runs, Unit::Seconds, time);
     let about = if points.iter().any(|point| point.is_drill) {
