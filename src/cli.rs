@@ -133,11 +133,16 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
                             backupctl drill                       the newest archive of the only job\n  \
                             backupctl drill erp -n                what it would do, and whether it could\n  \
-                            backupctl drill --archive erp_1.zip   an older one\n\n\
+                            backupctl drill --archive erp_1.zip   an older one\n  \
+                            backupctl drill --all                 of every job, one after the other\n\n\
                             `status` and `check` are red where the last good drill is older than `every` of [drill].")]
     Drill {
-        #[command(flatten)]
-        job: One,
+        /// The restore jobs [default: the only one of the configuration]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        /// Every job of the configuration
+        #[arg(long, conflicts_with = "jobs")]
+        all: bool,
         #[command(flatten)]
         which: Which,
     },
