@@ -234,8 +234,10 @@ impl Timer<'_> {
 /// The part of `path` below `parent`, where systemd can make it: `/var/lib/backupctl`.
 pub fn below<'a>(parent: &str, path: &'a Path) -> Option<&'a str> {
     let rest = path.strip_prefix(parent).ok()?.to_str()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    (!rest.is_empty() && !rest.contains("..") && rest.chars().all(plain)).then_some(rest)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    // systemd passes over what has an empty part or a dot in its place.
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(plain);
+    rest.split('/').all(is_part).then_some(rest)
 }
 
 /// systemd replaces `%i` and its like everywhere.
@@ -287,6 +289,8 @@ mod tests {
             "/var/lib",
             "/srv/x",
             "/var/lib/a b",
+            "/var/lib/a/./b",
+            "/var/lib/a//b",
             "/var/lib/../x",
             "/var/library",
         ] {
