@@ -21,7 +21,7 @@ use self::install::{missing_state_dir, removal};
 use self::plan::Plan;
 use super::App;
 use crate::cli::Schedule;
-use crate::escape::in_shell;
+use crate::escape::in_path;
 use crate::verdict::{Failed, Outcome, Verdict};
 
 const SYSTEMD_DIR: &str = "/etc/systemd/system";
@@ -108,15 +108,6 @@ fn installed(plan: &Plan, flags: &Schedule, outdated: &[PathBuf]) -> String {
         "prove it: {sudo}{program} -c {config} check --as-cron"
     ));
     lines.join("\n")
-}
-
-/// As it can be typed in a shell.
-fn in_path(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(plain) {
-        return path.to_owned();
-    }
-    in_shell(path)
 }
 
 /// The plan as a document or for people.

@@ -195,18 +195,29 @@ fn a_systemd_that_does_not_answer_is_waited_for_once() {
     let config = machine.setup.path("config.toml");
     let mut text = fs::read_to_string(&config).expect("it");
     for job in ["b", "c", "d"] {
-        text += &format!("\n[restores.{job}]\nfrom = \"office\"\npattern = \"*\"\ninto = \"erp\"\n");
+        text +=
+            &format!("\n[restores.{job}]\nfrom = \"office\"\npattern = \"*\"\ninto = \"erp\"\n");
     }
     fs::write(&config, text).expect("four jobs");
-    fs::write(machine.setup.path("sbin/systemctl"), "#!/bin/sh\nexec sleep 60\n").expect("it");
+    fs::write(
+        machine.setup.path("sbin/systemctl"),
+        "#!/bin/sh\nexec sleep 60\n",
+    )
+    .expect("it");
 
     // when
     let begun = Instant::now();
     let status = machine.run(&["status"]);
 
     // then
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
-    let told = status.stdout.matches("none: systemd can't be asked about backupctl-run.timer");
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
+    let told = status
+        .stdout
+        .matches("none: systemd can't be asked about backupctl-run.timer");
     assert_eq!(told.count(), 4, "{status}");
 }
 

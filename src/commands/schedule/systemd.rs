@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -97,10 +97,12 @@ pub async fn timer(name: &str) -> Option<Timer> {
     let command = command
         .args(["show", property, "--", name])
         .env("TZ", "UTC");
-    let Ok((ended, text)) = output(&command, LOOK).await else {
+    let begun = Instant::now();
+    let told = output(&command, LOOK).await;
+    if begun.elapsed() >= LOOK {
         IS_SILENT.store(true, Ordering::Relaxed);
-        return None;
-    };
+    }
+    let (ended, text) = told.ok()?;
     ended.is_success().then(|| read(&text))
 }
 
