@@ -208,15 +208,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
-        Command::Drill { jobs, all, which } => {
-            let restores = if all || !jobs.is_empty() {
-                commands::jobs(&app.config, &jobs)?
-            } else {
-                vec![commands::job(&app.config, None)?]
-            };
-            let drill = async |restore| commands::drill::command(app, restore, &which).await;
-            Ok(in_turn(app, &restores, drill).await)
-        }
+        Command::Drill { jobs, all, which } => drill(app, (&jobs, all), &which).await,
         command @ Command::Restore { .. } => restored(app, command).await,
         command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {
@@ -290,6 +282,16 @@ async fn in_turn<'a>(
         worst = worst.worst(told(app, &act(restore).await));
     }
     worst
+}
+
+async fn drill(app: &App, (named, all): (&[String], bool), which: &cli::Which) -> Outcome<Verdict> {
+    let restores = if all || !named.is_empty() {
+        commands::jobs(&app.config, named)?
+    } else {
+        vec![commands::job(&app.config, None)?]
+    };
+    let drill = async |restore| commands::drill::command(app, restore, which).await;
+    Ok(in_turn(app, &restores, drill).await)
 }
 
 /// Every job's state in turn; one that can't be read doesn't hide the others.

@@ -205,6 +205,22 @@ fn what_follows_can_be_typed_whatever_the_path() {
     );
 }
 
+/// Waits until it handles SIGTERM.
+fn listens(child: &std::process::Child) {
+    let status = format!("/proc/{}/status", child.id());
+    crate::run::until("it listens", || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"));
+        caught
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
+            .unwrap_or(0)
+            & (1 << 14)
+            != 0
+    });
+}
+
 #[test]
 fn a_secret_that_is_awaited_on_stdin_can_be_interrupted() {
     let new = Newcomer::new();
@@ -241,19 +257,7 @@ fn a_secret_that_is_awaited_on_stdin_can_be_interrupted() {
         .stdin(fs::File::open(&pipe).expect("the pipe"))
         .spawn()
         .expect("the program");
-    let status = format!("/proc/{}/status", child.id());
-    // Once it handles the signal.
-    crate::run::until("it listens", || {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let caught = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigCgt:\t"));
-        caught
-            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-            .unwrap_or(0)
-            & (1 << 14)
-            != 0
-    });
+    listens(&child);
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a signal");
     let mut ended = None;

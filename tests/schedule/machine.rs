@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{UNITS, installation};
+use super::{UNITS, another, installation};
 use crate::run::says;
 use crate::support::program::{Ran, Setup};
 
@@ -195,8 +195,7 @@ fn a_systemd_that_does_not_answer_is_waited_for_once() {
     let config = machine.setup.path("config.toml");
     let mut text = fs::read_to_string(&config).expect("it");
     for job in ["b", "c", "d"] {
-        text +=
-            &format!("\n[restores.{job}]\nfrom = \"office\"\npattern = \"*\"\ninto = \"erp\"\n");
+        text += &another(job);
     }
     fs::write(&config, text).expect("four jobs");
     fs::write(

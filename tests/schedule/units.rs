@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{UNITS, installation, staged};
+use super::{UNITS, another, installation, staged};
 use crate::run::says;
 use crate::support::program::{Setup, binary};
 
@@ -392,4 +392,19 @@ fn the_figures_can_be_written_and_secrets_of_urls_be_read() {
         let run = fs::read_to_string(staged(&setup, &[]).join(UNITS[0])).expect("it");
         says(&run, &["(command:)", "left out on purpose"]);
     }
+}
+
+#[test]
+fn jobs_whose_names_make_the_same_file_are_not_mixed_up() {
+    let setup = installation("");
+    let config = setup.path("config.toml");
+    let mut text = fs::read_to_string(&config).expect("it");
+    for job in ["a", "b", "a_b"] {
+        text += &another(job);
+    }
+    fs::write(&config, text).expect("more jobs");
+    let units = staged(&setup, &["a_b"]);
+    let remove = ["schedule", "a", "b", "--remove", "--yes", "--dir", "units"];
+    says(&setup.run(&remove).expect(3).stderr, &["(jobs: a_b)"]);
+    assert_eq!(super::names(&units).len(), 4);
 }

@@ -85,18 +85,15 @@ fn away_from(runs: &[TimeOfDay]) -> TimeOfDay {
     let Some(first) = runs.first() else {
         return USUAL_TIME;
     };
-    let next = runs.iter().skip(1).map(minutes_of);
+    let next = runs.iter().skip(1).copied().map(minutes);
     let next = next.chain([minutes(*first) + MINUTES_OF_DAY]);
-    let gaps = { runs.iter().map(minutes_of).zip(next) }.map(|(begin, end)| (end - begin, begin));
+    let gaps =
+        { runs.iter().copied().map(minutes).zip(next) }.map(|(begin, end)| (end - begin, begin));
     // The first of those that are equally long.
     let longest = gaps.max_by_key(|(gap, begin)| (*gap, u32::MAX - begin));
     longest.map_or(USUAL_TIME, |(gap, begin)| {
         time(begin + AFTER_RUN.min(gap / 2))
     })
-}
-
-fn minutes_of(time: &TimeOfDay) -> u32 {
-    minutes(*time)
 }
 
 fn minutes(time: TimeOfDay) -> u32 {

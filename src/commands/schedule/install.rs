@@ -206,13 +206,14 @@ pub fn removal(app: &App, flags: &Schedule) -> Outcome<Removal> {
                 removal.take(path);
             }
             Found::Ours(mark) => foreign.push(format!(
-                "{} is of {}{}",
+                "{} is of {} (jobs: {})",
                 path.display(),
-                mark.jobs
-                    .iter()
-                    .map(|job| format!("{job} of "))
-                    .collect::<String>(),
-                escaped(&mark.config)
+                escaped(&mark.config),
+                if mark.jobs.is_empty() {
+                    "all".to_owned()
+                } else {
+                    mark.jobs.join(", ")
+                }
             )),
             Found::Others(why) => foreign.push(format!("{} is {why}", path.display())),
         }

@@ -2,16 +2,43 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::needs::Needs;
+use super::systemd;
 use crate::account::{self, Account};
 use crate::cli::Schedule;
 use crate::commands::App;
 use crate::config::{self, Config, Environment};
 use crate::escape::{escaped, shown};
-use crate::verdict::{Explain, Failed, Outcome, Verdict};
+use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
 
 const UNITS: [&str; 4] = [".service", ".target", ".timer", ".path"];
+
+/// What is in systemd's words.
+pub async fn words(app: &App, flags: &Schedule) -> Outcome<()> {
+    for calendar in &flags.on_calendar {
+        systemd::judge_calendar(calendar, app).await?;
+    }
+    on_failure(flags.on_failure.as_deref())
+}
+
+/// Ourselves.
+pub fn program(flags: &Schedule) -> Outcome<PathBuf> {
+    let program = std::env::current_exe().judge(Verdict::Local, "find our own program")?;
+    if !flags.cron {
+        startable(&program)?;
+    }
+    Ok(program)
+}
+
+/// Every path that stands in a unit by its own.
+pub fn written(needs: &Needs) -> Outcome<()> {
+    for written in needs.told_dirs.iter().chain([&needs.state_dir]) {
+        plain_text(written)?;
+    }
+    Ok(())
+}
 
 /// Whom it runs for: the named one, else whoever owns `state_dir`, else us.
 pub async fn user(app: &App, flags: &Schedule) -> Outcome<Account> {
@@ -93,7 +120,7 @@ pub fn plain_text(path: &Path) -> Outcome<String> {
 }
 
 /// systemd takes no program with these in its path, however they are quoted.
-pub fn startable(program: &Path) -> Outcome<()> {
+fn startable(program: &Path) -> Outcome<()> {
     let text = program.to_string_lossy();
     if !text.contains(['"', '\'', '\\']) {
         return Ok(());
@@ -106,7 +133,7 @@ pub fn startable(program: &Path) -> Outcome<()> {
         .hint("move it, to /usr/local/bin for example, or use `--cron`"))
 }
 
-pub fn on_failure(unit: Option<&str>) -> Outcome<()> {
+fn on_failure(unit: Option<&str>) -> Outcome<()> {
     let Some(unit) = unit else {
         return Ok(());
     };

@@ -10,7 +10,7 @@ use super::judge::{self, plain_text};
 use super::mark::Mark;
 use super::needs::Needs;
 use super::unit::{Service, Timer};
-use super::{CRON_DIR, SYSTEMD_DIR, systemd};
+use super::{CRON_DIR, SYSTEMD_DIR};
 use crate::account::Account;
 use crate::cli::{Schedule, TimeOfDay};
 use crate::commands::App;
@@ -87,14 +87,8 @@ impl Plan {
         let config = judge::as_started(app, &user)?;
         let restores: Vec<&Restore> = crate::commands::jobs(&config, &flags.jobs)?;
         judge::owned(&config, &user)?;
-        for calendar in &flags.on_calendar {
-            systemd::judge_calendar(calendar, app).await?;
-        }
-        judge::on_failure(flags.on_failure.as_deref())?;
-        let program = std::env::current_exe().judge(Verdict::Local, "find our own program")?;
-        if !flags.cron {
-            judge::startable(&program)?;
-        }
+        judge::words(app, flags).await?;
+        let program = judge::program(flags)?;
         let at = times(flags);
         let mark = Mark {
             format: 1,
@@ -105,9 +99,7 @@ impl Plan {
             drills: config.drill.every.is_some(),
         };
         let needs = Needs::of(&config, &restores, &program);
-        for written in needs.told_dirs.iter().chain([&needs.state_dir]) {
-            plain_text(written)?;
-        }
+        judge::written(&needs)?;
         let material = Material {
             flags,
             directory: directory(flags)?,
@@ -118,32 +110,20 @@ impl Plan {
             drills: drills(flags, &config, &at, (&restores, &program))?,
         };
         let names = Names::of(&flags.jobs)?;
-        let (files, timers) = if flags.cron {
-            (vec![material.crontab(&names.run, &at)], Vec::new())
-        } else {
-            let files = material.units(&names, &at);
-            let timers = files
-                .iter()
-                .filter_map(|file| file.path.file_name()?.to_str());
-            let timers = timers.filter(|name| name.ends_with(".timer"));
-            let timers = timers.map(str::to_owned).collect();
-            (files, timers)
-        };
-        let is_live = flags.dir.is_none();
+        let files = material.files(&names, &at);
+        let timers = { files.iter() }
+            .filter(|file| file.path.extension().is_some_and(|kind| kind == "timer"))
+            .filter_map(|file| Some(file.path.file_name()?.to_str()?.to_owned()))
+            .collect();
         let when_drilled = { material.drills.as_ref() }.map(|drills| drills.cadence.words());
-        let outdated = if flags.cron || mark.drills {
-            Vec::new()
-        } else {
-            let units = ["timer", "service"].map(|kind| format!("{}.{kind}", names.drill));
-            units.map(|unit| material.directory.join(unit)).into()
-        };
+        let outdated = material.outdated(&names);
         Ok(Self {
             files,
             timers,
             mark,
             user,
             config,
-            is_live,
+            is_live: flags.dir.is_none(),
             outdated,
             drills: when_drilled,
         })
@@ -160,6 +140,22 @@ impl Plan {
 }
 
 impl Material<'_> {
+    fn files(&self, names: &Names, at: &[TimeOfDay]) -> Vec<File> {
+        if self.flags.cron {
+            return vec![self.crontab(&names.run, at)];
+        }
+        self.units(names, at)
+    }
+
+    /// Units that this schedule does not have, and an earlier one may have had.
+    fn outdated(&self, names: &Names) -> Vec<PathBuf> {
+        if self.flags.cron || self.drills.is_some() {
+            return Vec::new();
+        }
+        let units = ["timer", "service"].map(|kind| format!("{}.{kind}", names.drill));
+        units.map(|unit| self.directory.join(unit)).into()
+    }
+
     fn run(&self) -> Vec<String> {
         let lead = [&self.mark.program, "-c", &self.mark.config, "run", "-q"];
         self.with_jobs(&lead)
@@ -214,19 +210,19 @@ impl Material<'_> {
             self.flags.on_calendar.clone()
         };
         let mut files = vec![
-            self.service(run, "run", |service| service.of_run()),
-            self.service(status, "status", |service| service.of_status()),
+            self.service(run, "run", run),
+            self.service(status, "status", run),
             self.timer(run, "run", &calendar),
             self.timer(status, "status", &["hourly".to_owned()]),
         ];
         if let Some(drills) = &self.drills {
-            files.push(self.service(drill, "drill", |service| service.of_drill(run)));
+            files.push(self.service(drill, "drill", run));
             files.push(self.timer(drill, "drill", &drills.cadence.calendar()));
         }
         files
     }
 
-    fn service(&self, name: &str, what: &str, text: impl Fn(&Service<'_>) -> String) -> File {
+    fn service(&self, name: &str, what: &str, run: &str) -> File {
         let (command, needs) = match (what, &self.drills) {
             ("status", _) => (self.status(), self.needs),
             ("drill", Some(drills)) => (self.drill(), &drills.needs),
@@ -243,7 +239,12 @@ impl Material<'_> {
             on_failure: self.flags.on_failure.as_deref(),
             needs,
         };
-        self.file(&name, text(&service))
+        let text = match what {
+            "status" => service.of_status(),
+            "drill" => service.of_drill(run),
+            _ => service.of_run(),
+        };
+        self.file(&name, text)
     }
 
     fn timer(&self, name: &str, what: &str, calendar: &[String]) -> File {
