@@ -137,8 +137,12 @@ pub enum Command {
     /// The job's checks run in it and those of [drill]; the report keeps the evidence, and is mailed. `status` and `check` are
     /// red where the last good drill is older than `every` of [drill].
     Drill {
-        #[command(flatten)]
-        job: One,
+        /// The restore jobs [default: the only one of the configuration]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        /// Every job of the configuration
+        #[arg(long, conflicts_with = "jobs")]
+        all: bool,
         #[command(flatten)]
         which: Which,
     },

@@ -22,8 +22,9 @@ use std::time::Duration;
 pub use endpoint::Endpoint;
 pub use name_time::NameTime;
 pub use nearest::{distance, instead, nearest};
-pub use notify::{HttpUrl, Metrics, Notify, Webhook, WebhookFormat};
+pub use notify::{HttpUrl, Metrics, Notify, Webhook, WebhookFormat, is_mail_address};
 pub use read::{Environment, environment, is_absent, is_plain_name, load, parse, place};
+pub use restores::glob_problem;
 pub use section::is_vault_id;
 pub use units::{format_bytes, format_duration, parse_duration, parse_size};
 

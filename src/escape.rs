@@ -89,6 +89,16 @@ pub fn in_shell(name: &str) -> String {
     shown(&format!("'{}'", name.replace('\'', r"'\''")))
 }
 
+/// A path, as it can be typed in a shell.
+#[must_use]
+pub fn in_path(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(plain) {
+        return path.to_owned();
+    }
+    in_shell(path)
+}
+
 fn capped(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => escaped(&text[..end]) + "…",

@@ -38,6 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command, Vault};
 use commands::{App, Signals};
+use config::Restore;
 use output::Output;
 use report::Record;
 use verdict::{Judge, Outcome, Signal, Verdict};
@@ -187,7 +188,11 @@ fn configuration(
 /// The commands that need the configuration.
 async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
     match command {
-        Command::Run { jobs, which } => run_all(app, &jobs, &which).await,
+        Command::Run { jobs, which } => {
+            let restores = commands::jobs(&app.config, &jobs)?;
+            let run = async |restore| commands::run::command(app, restore, &which).await;
+            Ok(in_turn(app, &restores, run).await)
+        }
         Command::List(one) => {
             let restore = commands::job(&app.config, one.job.as_deref())?;
             let (record, rows) = commands::list::command(app, restore).await;
@@ -209,13 +214,7 @@ async fn configured(app: &App, command: Command) -> Outcome<Verdict> {
                 &commands::unzip::command(app, restore, file.as_deref(), tell.notify).await,
             ))
         }
-        Command::Drill { job, which } => {
-            let restore = commands::job(&app.config, job.job.as_deref())?;
-            Ok(told(
-                app,
-                &commands::drill::command(app, restore, &which).await,
-            ))
-        }
+        Command::Drill { jobs, all, which } => drill(app, (&jobs, all), &which).await,
         command @ Command::Restore { .. } => restored(app, command).await,
         command @ (Command::Swap { .. } | Command::Undo { .. }) => confirmed(app, command).await,
         Command::Notify { job, test } => {
@@ -272,9 +271,13 @@ async fn confirmed(app: &App, command: Command) -> Outcome<Verdict> {
 }
 
 /// Every job in turn; one job's failure doesn't stop the next, a signal does.
-async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Verdict> {
+async fn in_turn<'a>(
+    app: &App,
+    restores: &[&'a Restore],
+    act: impl AsyncFn(&'a Restore) -> Record,
+) -> Verdict {
     let mut worst = Verdict::Done;
-    for (begun, restore) in commands::jobs(&app.config, named)?.iter().enumerate() {
+    for (begun, restore) in restores.iter().enumerate() {
         // The first one is begun all the same: it says, and reports, that a signal ended it.
         if let (1.., Some(signal)) = (begun, app.signals.which.get()) {
             app.output
@@ -282,12 +285,19 @@ async fn run_all(app: &App, named: &[String], which: &cli::Which) -> Outcome<Ver
             worst = worst.worst(Verdict::Interrupted(*signal));
             continue;
         }
-        worst = worst.worst(told(
-            app,
-            &commands::run::command(app, restore, which).await,
-        ));
+        worst = worst.worst(told(app, &act(restore).await));
     }
-    Ok(worst)
+    worst
+}
+
+async fn drill(app: &App, (named, all): (&[String], bool), which: &cli::Which) -> Outcome<Verdict> {
+    let restores = if all || !named.is_empty() {
+        commands::jobs(&app.config, named)?
+    } else {
+        vec![commands::job(&app.config, None)?]
+    };
+    let drill = async |restore| commands::drill::command(app, restore, which).await;
+    Ok(in_turn(app, &restores, drill).await)
 }
 
 /// Every job's state in turn; one that can't be read doesn't hide the others.

@@ -135,3 +135,25 @@ fn says(report: &Value, what: &str, word: &str) {
         "{what}: {word} in {report:#}"
     );
 }
+
+#[test]
+fn all_jobs_are_drilled_in_turn_where_that_is_said() {
+    let here = Here::new("", "");
+    let config = fs::read_to_string(here.setup.path("config.toml")).expect("it");
+    let two = config.replace("[restores.erp]", "[restores.crm]\nfrom = \"office\"\npattern = \"nothing\"\ninto = \"erp\"\n\n[restores.erp]");
+    fs::write(here.setup.path("config.toml"), two).expect("two jobs");
+    here.offer("create table t ()");
+    assert!(here.run(&["drill"]).expect(2).stderr.contains("which job?"));
+    assert!(
+        here.run(&["drill", "--all", "erp"])
+            .expect(2)
+            .stderr
+            .contains("cannot be used")
+    );
+    // The first one has no archive; the second one is drilled all the same.
+    let ran = here.run(&["drill", "--all", "--json"]);
+    let verdicts: Vec<Value> = { ran.stdout.lines() }
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["verdict"].clone())
+        .collect();
+    assert_eq!(verdicts, ["stale", "done"], "{ran}");
+}

@@ -348,3 +348,85 @@ fn an_ended_input_and_a_no_leave_nothing() {
     converse(&new.setup, &["init"], &[("archives?", "\u{4}")]).expect(2);
     assert_eq!(new.files(), Vec::<String>::new());
 }
+
+#[test]
+fn a_secret_from_a_terminal_by_a_dash_is_not_shown_either() {
+    let new = Newcomer::new();
+    let (store, database) = (new.store(), new.database());
+    let flags = [
+        "init",
+        "-n",
+        "--store",
+        &store,
+        "--store-password-file",
+        "-",
+        "--database",
+        &database,
+        "--pattern",
+        "*",
+        "--job",
+        "erp",
+        "--check",
+        "select 1",
+    ];
+    let typed = [
+        ("a private key): ", "canary-17\n"),
+        ("empty: none): ", "\n"),
+        ("smtps://", "\n"),
+    ];
+    let screen = converse(&new.setup, &flags, &typed).expect(0);
+    assert!(
+        screen.has_echo() && !screen.shown.contains("canary-17"),
+        "{}",
+        screen.shown
+    );
+    says(&screen.shown, &["env:SFTP_PASSWORD"]);
+    let screen = converse(&new.setup, &flags, &[("a private key): ", "\u{3}")]).expect(130);
+    assert!(screen.has_echo(), "{}", screen.shown);
+}
+
+#[test]
+fn an_answer_that_the_configuration_would_refuse_is_asked_for_again() {
+    let new = Newcomer::new();
+    let (store, database) = (new.store(), new.database());
+    let key = new.sshd.private_key.display().to_string();
+    let flags = [
+        "init",
+        "-n",
+        "--store",
+        &store,
+        "--private-key",
+        &key,
+        "--database",
+        &database,
+        "--job",
+        "erp",
+        "--mail",
+        "smtp://localhost",
+    ];
+    let screen = converse(
+        &new.setup,
+        &flags,
+        &[
+            ("empty: none): ", "\n"),
+            ("by their names [*.zip]: ", "erp_[\n"),
+            ("is no glob", ""),
+            ("by their names [*.zip]: ", "erp_\u{1b}[D\n"),
+            ("control characters", ""),
+            ("by their names [*.zip]: ", "erp_*\n"),
+            ("empty: none): ", "\n"),
+            ("SQL that must give", "\n"),
+            ("comes from [backupctl@", "nobody\n"),
+            ("no mail address", ""),
+            ("comes from [backupctl@", "me@example.org\n"),
+            ("And goes to", "a@example.org, b@example.org\n"),
+            ("no mail address", ""),
+            ("And goes to", "a@example.org\n"),
+        ],
+    )
+    .expect(0);
+    says(
+        &screen.shown,
+        &["from = \"me@example.org\"", "to = [\"a@example.org\"]"],
+    );
+}

@@ -20,6 +20,11 @@ fn installation(lines: &str) -> Setup {
         .write()
 }
 
+/// One more job of it.
+fn another(job: &str) -> String {
+    format!("\n[restores.{job}]\nfrom = \"office\"\npattern = \"*\"\ninto = \"erp\"\n")
+}
+
 /// `schedule --install` into the directory `units` of the installation.
 fn staged(setup: &Setup, arguments: &[&str]) -> PathBuf {
     let directory = setup.path("units");

@@ -26,6 +26,9 @@ pub struct Schedule {
     /// When, by this machine's clock; may be given again [default: 02:00]
     #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
     pub at: Vec<TimeOfDay>,
+    /// When drills are made, where `every` of [drill] asks for them [default: hours after the run, Sundays first]
+    #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
+    pub drill_at: Option<TimeOfDay>,
     /// When, in systemd's words such as "Mon..Fri 02:00"; may be given again
     #[arg(long, value_name = "CALENDAR", conflicts_with_all = ["at", "cron"])]
     pub on_calendar: Vec<String>,

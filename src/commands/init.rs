@@ -14,7 +14,7 @@ use super::{Signals, trust};
 use crate::cli::{Global, Init};
 use crate::config::{self, Config, Environment, StoreKind};
 use crate::durable;
-use crate::escape::escaped;
+use crate::escape::{escaped, in_path};
 use crate::output::Output;
 use crate::secret::{self, Keys, Secret};
 use crate::store::sftp::Presented;
@@ -99,7 +99,7 @@ async fn ask(scene: Scene<'_>, flags: &Init, file: &Path) -> Outcome<Answers> {
 
 /// What comes next, once the check has told how things are.
 pub fn farewell(output: &Output, file: &Path, verdict: Verdict) {
-    let file = escaped(&file.to_string_lossy());
+    let file = in_path(&file.to_string_lossy());
     output.say(&if verdict == Verdict::Done {
         format!(
             "\nnext: backupctl -c {file} run --dry-run    would the first run start?\n\
@@ -181,7 +181,7 @@ async fn host_key(scene: Scene<'_>, flags: &Init, config: &Config) -> Outcome<Op
     let (presented, is_known) = match looked {
         Err(failed) if failed.verdict == Verdict::Network => {
             let server = format!("ask {}:{} for its host key", settings.host, settings.port);
-            let file = config.file.display();
+            let file = in_path(&config.file.to_string_lossy());
             let later = format!("it is learnt later: backupctl -c {file} trust {name}");
             scene.output.error(&failed.context(server).hint(later));
             return Ok(None);
@@ -225,7 +225,9 @@ fn write(new: &[New], directory: &Path) -> Outcome<()> {
     for (done, New { path, content }) in new.iter().enumerate() {
         let written = secret::irreplaceable(path).and_then(|()| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let temp = path.with_file_name(format!(".{name}.backupctl-tmp"));
+            // Of this process alone: two at once must not mix their keys.
+            let process = std::process::id();
+            let temp = path.with_file_name(format!(".{name}.{process}.backupctl-tmp"));
             durable::write_new(&temp, path, content.expose().as_bytes())
                 .judge(Verdict::Local, format!("write {}", path.display()))
                 .hint("`-c FILE` writes it elsewhere; in /etc do it as root")

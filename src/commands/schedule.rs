@@ -2,14 +2,18 @@
 //!
 //! `found` says what is there, for `check` and `status`.
 
+mod cadence;
 mod crontab;
 pub mod found;
 mod install;
+mod judge;
 mod mark;
 mod needs;
 mod plan;
 mod systemd;
 mod unit;
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -17,7 +21,7 @@ use self::install::{missing_state_dir, removal};
 use self::plan::Plan;
 use super::App;
 use crate::cli::Schedule;
-use crate::escape::in_shell;
+use crate::escape::in_path;
 use crate::verdict::{Failed, Outcome, Verdict};
 
 const SYSTEMD_DIR: &str = "/etc/systemd/system";
@@ -36,8 +40,9 @@ pub async fn command(app: &App, flags: &Schedule) -> Outcome<Verdict> {
         return Ok(shown(app, &plan, &plan.text(), None));
     }
     let others = install::judge(&plan)?;
+    let outdated = install::outdated(&plan)?.files;
     if app.options.dry_run {
-        let text = format!("{}\n\n{}", plan.text(), would(&plan, &others));
+        let text = format!("{}\n\n{}", plan.text(), would(&plan, &others, &outdated));
         return Ok(shown(app, &plan, &text, None));
     }
     if !others.is_empty() {
@@ -54,10 +59,11 @@ pub async fn command(app: &App, flags: &Schedule) -> Outcome<Verdict> {
         Err(failed) if failed.verdict != Verdict::Attention => return Err(failed),
         ended => ended.err(),
     };
-    Ok(shown(app, &plan, &installed(&plan, flags), failed.as_ref()))
+    let text = installed(&plan, flags, &outdated);
+    Ok(shown(app, &plan, &text, failed.as_ref()))
 }
 
-fn would(plan: &Plan, others: &[String]) -> String {
+fn would(plan: &Plan, others: &[String], outdated: &[PathBuf]) -> String {
     let mut lines: Vec<String> = { plan.files.iter() }
         .map(|file| format!("would be written: {}", file.path.display()))
         .collect();
@@ -67,6 +73,11 @@ fn would(plan: &Plan, others: &[String]) -> String {
         others
             .iter()
             .map(|other| format!("would be replaced: {other}")),
+    );
+    lines.extend(
+        outdated
+            .iter()
+            .map(|path| format!("would be removed: {}", path.display())),
     );
     if plan.is_live {
         lines.extend(
@@ -78,12 +89,15 @@ fn would(plan: &Plan, others: &[String]) -> String {
     lines.join("\n")
 }
 
-fn installed(plan: &Plan, flags: &Schedule) -> String {
+fn installed(plan: &Plan, flags: &Schedule, outdated: &[PathBuf]) -> String {
     let mut lines: Vec<String> = { plan.files.iter() }
         .map(|file| format!("written: {}", file.path.display()))
         .collect();
+    let removed = outdated.iter();
+    lines.extend(removed.map(|path| format!("removed: {}", path.display())));
     let user = &plan.user.name;
     lines.push(format!("runs as {user}, {}", plan::when(flags)));
+    lines.extend(plan.drills.iter().map(|when| format!("drills: {when}")));
     let (program, config) = (in_path(&plan.mark.program), in_path(&plan.mark.config));
     let sudo = if plan.user.id == rustix::process::geteuid().as_raw() {
         String::new()
@@ -94,15 +108,6 @@ fn installed(plan: &Plan, flags: &Schedule) -> String {
         "prove it: {sudo}{program} -c {config} check --as-cron"
     ));
     lines.join("\n")
-}
-
-/// As it can be typed in a shell.
-fn in_path(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(plain) {
-        return path.to_owned();
-    }
-    in_shell(path)
 }
 
 /// The plan as a document or for people.

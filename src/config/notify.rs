@@ -228,16 +228,19 @@ fn email(mut section: Section<'_>) -> Email {
     email
 }
 
+/// One address, with or without a name.
+#[must_use]
+pub fn is_mail_address(text: &str) -> bool {
+    let parsed = text.parse::<lettre::message::Mailboxes>();
+    parsed.is_ok_and(|boxes| boxes.iter().count() == 1)
+}
+
 fn judge_addresses(section: &Section<'_>, email: &Email) {
     // A list in one entry would lose all but its first address.
-    let is_address = |text: &str| {
-        let parsed = text.parse::<lettre::message::Mailboxes>();
-        parsed.is_ok_and(|boxes| boxes.iter().count() == 1)
-    };
-    for address in email.to.iter().filter(|address| !is_address(address)) {
+    for address in email.to.iter().filter(|address| !is_mail_address(address)) {
         section.problem("to", &format!("{address:?} is no mail address"));
     }
-    if !email.from.is_empty() && !is_address(&email.from) {
+    if !email.from.is_empty() && !is_mail_address(&email.from) {
         section.problem("from", &format!("{:?} is no mail address", email.from));
     }
 }

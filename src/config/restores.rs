@@ -226,9 +226,16 @@ fn glob(section: &mut Section<'_>, key: &'static str) -> Option<String> {
 }
 
 fn judge_glob(section: &Section<'_>, key: &str, pattern: &str) {
-    if let Err(error) = Glob::new(pattern) {
-        section.problem(key, &format!("{pattern:?} is no glob: {}", error.kind()));
+    if let Some(problem) = glob_problem(pattern) {
+        section.problem(key, &problem);
     }
+}
+
+/// Why it is no glob; None: it is one.
+#[must_use]
+pub fn glob_problem(pattern: &str) -> Option<String> {
+    let error = Glob::new(pattern).err()?;
+    Some(format!("{pattern:?} is no glob: {}", error.kind()))
 }
 
 fn max_age(section: &mut Section<'_>) -> Option<Duration> {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Output, terminal};
 use crate::secret::Secret;
-use crate::verdict::{Failed, Judge, Outcome, Verdict};
+use crate::verdict::{Failed, Outcome, Verdict};
 
 impl Output {
     /// Where something is typed behind it.
@@ -67,8 +67,7 @@ impl Output {
             self.prompt(prompt);
             terminal::read_line(stop).await?
         } else {
-            io::read_to_string(io::stdin().lock())
-                .judge(Verdict::Usage, "read the secret from stdin")?
+            terminal::read_all(stop).await?
         };
         if text.ends_with('\n') {
             text.pop();

@@ -12,20 +12,35 @@ use crate::verdict::{Failed, Judge, Outcome, Signal, Verdict};
 /// # Errors
 /// `interrupted`: `stop` came first; `local`: stdin can't be read.
 pub async fn read_line(stop: &CancellationToken) -> Outcome<String> {
-    // The thread stays behind in its read where nobody waits for it any more; the exit doesn't wait for it either.
-    let reading = tokio::task::spawn_blocking(|| {
+    let read = read(stop, || {
         let mut line = String::new();
         io::stdin().lock().read_line(&mut line).map(|_| line)
     });
+    read.await?.judge(Verdict::Local, "read from the terminal")
+}
+
+/// All that comes from stdin, where it is no terminal.
+///
+/// # Errors
+/// `interrupted`: `stop` came first; `usage`: stdin can't be read, or is no UTF-8.
+pub async fn read_all(stop: &CancellationToken) -> Outcome<String> {
+    let read = read(stop, || io::read_to_string(io::stdin().lock()));
+    let read = read.await?;
+    read.judge(Verdict::Usage, "read the secret from stdin")
+}
+
+/// The thread stays behind in its read where nobody waits for it any more; the exit doesn't wait for it either.
+async fn read(
+    stop: &CancellationToken,
+    how: fn() -> io::Result<String>,
+) -> Outcome<io::Result<String>> {
     tokio::select! {
         biased;
         () = stop.cancelled() => Err(Failed::new(
             Verdict::Interrupted(Signal::Interrupt),
             "ended by a signal; nothing was changed",
         )),
-        read = reading => read
-            .judge(Verdict::Bug, "wait for the terminal")?
-            .judge(Verdict::Local, "read from the terminal"),
+        read = tokio::task::spawn_blocking(how) => read.judge(Verdict::Bug, "wait for stdin"),
     }
 }
 

@@ -190,3 +190,85 @@ fn hostile_passwords_and_names_arrive_as_they_are() {
     new.server
         .sql("postgres", &format!("drop database \"{in_sql}\""));
 }
+
+#[test]
+fn what_follows_can_be_typed_whatever_the_path() {
+    let new = Newcomer::new();
+    let flags = flags(&new);
+    let config = new.setup.path("a b/it's.toml").display().to_string();
+    let words: Vec<&str> = [&["-c", &config][..], &with(&flags, &[])].concat();
+    let ran = new.setup.program.run(&words).expect(0);
+    let typed = config.replace('\'', r"'\''");
+    says(
+        &ran.stderr,
+        &[&format!("backupctl -c '{typed}' run --dry-run")],
+    );
+}
+
+/// Waits until it handles SIGTERM.
+fn listens(child: &std::process::Child) {
+    let status = format!("/proc/{}/status", child.id());
+    crate::run::until("it listens", || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:\t"));
+        caught
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
+            .unwrap_or(0)
+            & (1 << 14)
+            != 0
+    });
+}
+
+#[test]
+fn a_secret_that_is_awaited_on_stdin_can_be_interrupted() {
+    let new = Newcomer::new();
+    let (store, database) = (new.store(), new.database());
+    let arguments = [
+        "init",
+        "--yes",
+        "--store",
+        &store,
+        "--database",
+        &database,
+        "--store-password-file",
+        "-",
+    ];
+    // A pipe in which nobody writes and which nobody closes.
+    let pipe = new.setup.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("a pipe");
+    let held = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .expect("the pipe");
+    let mut child = std::process::Command::new(crate::support::program::binary())
+        .arg("-c")
+        .arg(new.setup.path("config.toml"))
+        .args(arguments)
+        .stdin(fs::File::open(&pipe).expect("the pipe"))
+        .spawn()
+        .expect("the program");
+    listens(&child);
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a signal");
+    let mut ended = None;
+    crate::run::until("it has ended", || {
+        ended = child.try_wait().expect("its status");
+        ended.is_some()
+    });
+    drop(held);
+    assert!(
+        matches!(ended.and_then(|ended| ended.code()), Some(130 | 143)),
+        "{ended:?}"
+    );
+    assert_eq!(new.files(), ["pipe"]);
+}

@@ -164,3 +164,61 @@ fn a_run_goes_live_under_a_real_systemd_with_all_that_hardens_it() {
     let (_, timers) = systemd.run(&["systemctl", "list-timers", "--all", "--no-legend"]);
     assert!(!timers.contains("backupctl"), "{timers}");
 }
+
+#[test]
+#[ignore = "boots a systemd: as root, where cgroups can be written"]
+fn a_drill_in_a_private_server_proves_an_archive_under_a_real_systemd() {
+    // given: we are root, so that the server runs as nobody; the figures go to a place of their own
+    let figures = tempfile::tempdir().expect("a directory");
+    let file = figures.path().join("backupctl.prom");
+    let parts = format!(
+        "[drill]\nwhere = \"local\"\nevery = \"8d\"\n\n[metrics]\ntextfile = \"{}\"\n",
+        file.display()
+    );
+    let shop = Shop::with("", |setup| setup.part(&parts));
+    shop.offer("erp.zip", "new", 5);
+    let (setup, systemd) = (&shop.setup, Systemd::boot(&shop.setup.path("")));
+
+    // when
+    systemd
+        .backupctl(setup, &["schedule", "--install"])
+        .expect(0);
+    let (is_well, _) = systemd.run(&["systemctl", "start", "backupctl-drill.service"]);
+
+    // then
+    let show = [
+        "systemctl",
+        "show",
+        "backupctl-drill.service",
+        "--property=Result,ExecMainStatus,NoNewPrivileges",
+    ];
+    let (_, state) = systemd.run(&show);
+    let reports = fs::read_dir(setup.path("state/runs"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let reports: Vec<String> = reports
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .collect();
+    assert!(is_well, "{state} {reports:?}");
+    says(
+        &state,
+        &["Result=success", "ExecMainStatus=0", "NoNewPrivileges=yes"],
+    );
+    let status = systemd.backupctl(setup, &["status", "--json"]).json();
+    assert_eq!(status["last_good_drill"]["verdict"], "done", "{status}");
+    assert_eq!(shop.row(), "old");
+    says(
+        &fs::read_to_string(&file).expect("the figures"),
+        &["backupctl_"],
+    );
+    let (_, timers) = systemd.run(&["systemctl", "list-timers", "--all", "--no-legend"]);
+    says(&timers, &["backupctl-drill.timer"]);
+    let check = systemd.backupctl(setup, &["check"]);
+    says(&check.stdout, &["drill timer", " backupctl-drill.timer\n"]);
+    systemd
+        .backupctl(setup, &["schedule", "--remove", "--yes"])
+        .expect(0);
+    let (_, timers) = systemd.run(&["systemctl", "list-timers", "--all", "--no-legend"]);
+    assert!(!timers.contains("backupctl"), "{timers}");
+}

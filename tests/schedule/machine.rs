@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{UNITS, installation};
+use super::{UNITS, another, installation};
 use crate::run::says;
 use crate::support::program::{Ran, Setup};
 
@@ -184,6 +185,39 @@ fn units_of_another_program_or_configuration_are_told_apart() {
         machine.timer_link()["message"].as_str().expect("text"),
         &["no timer or crontab"],
     );
+}
+
+#[test]
+fn a_systemd_that_does_not_answer_is_waited_for_once() {
+    // given
+    let machine = Machine::new().with_systemd().ready();
+    machine.run(&["schedule", "--install"]).expect(0);
+    let config = machine.setup.path("config.toml");
+    let mut text = fs::read_to_string(&config).expect("it");
+    for job in ["b", "c", "d"] {
+        text += &another(job);
+    }
+    fs::write(&config, text).expect("four jobs");
+    fs::write(
+        machine.setup.path("sbin/systemctl"),
+        "#!/bin/sh\nexec sleep 60\n",
+    )
+    .expect("it");
+
+    // when
+    let begun = Instant::now();
+    let status = machine.run(&["status"]);
+
+    // then
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
+    let told = status
+        .stdout
+        .matches("none: systemd can't be asked about backupctl-run.timer");
+    assert_eq!(told.count(), 4, "{status}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{UNITS, installation, staged};
+use super::{UNITS, another, installation, staged};
 use crate::run::says;
 use crate::support::program::{Setup, binary};
 
@@ -238,4 +238,173 @@ fn a_path_that_would_be_another_line_is_refused() {
     let config = odd.join("config.toml").display().to_string();
     let ran = setup.program.run(&["-c", &config, "schedule"]).expect(3);
     says(&ran.stderr, &["control characters"]);
+}
+
+/// An installation with `[drill]`, and with `lines` beside it.
+fn drilled(drill: &str, lines: &str) -> Setup {
+    Setup::new()
+        .part("[stores.office.local]\npath = \"/mnt/backups\"\n")
+        .part("[databases.erp.postgres]\nhost = \"db.example.org\"\nuser = \"postgres\"\nname = \"erp\"\n")
+        .part(&format!("[drill]\n{drill}\n"))
+        .restore(lines)
+        .write()
+}
+
+#[test]
+fn drills_that_are_asked_for_have_a_timer_hours_away_from_the_run() {
+    // given: hooks, which no drill starts
+    let setup = drilled("every = \"8d\"", "before_swap = [[\"true\"]]\n");
+
+    // when
+    let units = staged(&setup, &["--at", "1:30"]);
+
+    // then
+    is_verified(&units);
+    let read = |name: &str| fs::read_to_string(units.join(name)).expect(name);
+    let (service, timer) = (
+        read("backupctl-drill.service"),
+        read("backupctl-drill.timer"),
+    );
+    says(
+        &service,
+        &[
+            " drill -q --all\n",
+            "time-sync.target backupctl-run.service\n",
+            "\nMemoryDenyWriteExecute=yes\n",
+        ],
+    );
+    says(
+        &timer,
+        &["OnCalendar=Sun *-*-* 05:30:00\n", "Persistent=yes\n"],
+    );
+    let exposure = exposure(&units.join("backupctl-drill.service"));
+    assert!(exposure <= EXPOSURE, "{exposure}");
+    let cron = setup
+        .run(&["schedule", "--cron", "--drill-at", "5:00"])
+        .expect(0);
+    says(&cron.stdout, &["0 5 * * 0  ", " drill -q --all >/dev/null"]);
+
+    // of single jobs
+    let one = setup.run(&["schedule", "erp"]).expect(0);
+    says(
+        &one.stdout,
+        &["/backupctl-drill_erp.timer\n", " drill -q erp\n"],
+    );
+}
+
+#[test]
+fn drills_that_nothing_asks_for_any_more_are_taken_away_with_the_next_installation() {
+    let setup = drilled("every = \"8d\"", "");
+    let units = staged(&setup, &[]);
+    let config = fs::read_to_string(setup.path("config.toml")).expect("it");
+    let without = config.replace("every = \"8d\"", "");
+    fs::write(setup.path("config.toml"), without).expect("without");
+    let dry = setup
+        .run(&["schedule", "--install", "--dir", "units", "-n"])
+        .expect(0);
+    says(
+        &dry.stdout,
+        &["would be removed: ", "backupctl-drill.timer"],
+    );
+    assert!(units.join("backupctl-drill.timer").exists());
+    staged(&setup, &[]);
+    assert_eq!(super::names(&units), UNITS);
+    says(
+        &setup
+            .run(&["schedule", "--drill-at", "5:00"])
+            .expect(2)
+            .stderr,
+        &["`every` in [drill]"],
+    );
+
+    // Removed with the rest, whatever the configuration says by then.
+    fs::write(setup.path("config.toml"), &config).expect("with");
+    staged(&setup, &[]);
+    fs::write(
+        setup.path("config.toml"),
+        config.replace("every = \"8d\"", ""),
+    )
+    .expect("without");
+    setup
+        .run(&["schedule", "--remove", "--yes", "--dir", "units"])
+        .expect(0);
+    assert_eq!(super::names(&units), Vec::<String>::new());
+}
+
+#[test]
+fn a_drill_in_a_private_server_may_make_it_and_little_else() {
+    let setup = drilled("where = \"local\"\nevery = \"8d\"", "");
+    let units = staged(&setup, &["--user", "root"]);
+    is_verified(&units);
+    let service = fs::read_to_string(units.join("backupctl-drill.service")).expect("it");
+    says(
+        &service,
+        &[
+            "CAP_SETUID CAP_SETGID CAP_KILL",
+            "SystemCallFilter=@setuid @chown\n",
+            "NoNewPrivileges=yes\n",
+        ],
+    );
+    assert!(!service.contains("MemoryDenyWriteExecute="), "{service}");
+    let exposure = exposure(&units.join("backupctl-drill.service"));
+    assert!(exposure < 4.0, "{exposure}");
+    let run = fs::read_to_string(units.join(UNITS[0])).expect("it");
+    says(
+        &run,
+        &[
+            "\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\n",
+            "\nMemoryDenyWriteExecute=yes\n",
+        ],
+    );
+}
+
+#[test]
+fn the_figures_can_be_written_and_secrets_of_urls_be_read() {
+    let setup = Setup::new()
+        .part("[stores.office.local]\npath = \"/mnt/backups\"\n")
+        .part("[databases.erp.postgres]\nhost = \"db.example.org\"\nuser = \"postgres\"\nname = \"erp\"\n")
+        .part("[metrics]\ntextfile = \"/var/lib/it's 50% figures/backupctl.prom\"\n")
+        .part("[notify]\nca_file = \"/home/x/ca.pem\"\n")
+        .restore("")
+        .write();
+    let units = staged(&setup, &[]);
+    is_verified(&units);
+    let run = fs::read_to_string(units.join(UNITS[0])).expect("it");
+    says(
+        &run,
+        &[
+            "ReadWritePaths=\"-/var/lib/it's 50%% figures\"\n",
+            "ProtectHome=read-only\n",
+            " AF_INET AF_INET6 ",
+        ],
+    );
+    for notify in [
+        "[notify]\nping = \"command:pass ping\"\n",
+        "[notify.webhook]\nurl = \"command:pass hook\"\n",
+        "[notify.webhook]\nurl = \"https://hook.example.org/x\"\nheaders.Authorization = \"command:pass hook\"\n",
+    ] {
+        let setup = Setup::new()
+            .part("[stores.office.local]\npath = \"/mnt/backups\"\n")
+            .part("[databases.erp.postgres]\nhost = \"db.example.org\"\nuser = \"postgres\"\nname = \"erp\"\n")
+            .part(notify)
+            .restore("")
+            .write();
+        let run = fs::read_to_string(staged(&setup, &[]).join(UNITS[0])).expect("it");
+        says(&run, &["(command:)", "left out on purpose"]);
+    }
+}
+
+#[test]
+fn jobs_whose_names_make_the_same_file_are_not_mixed_up() {
+    let setup = installation("");
+    let config = setup.path("config.toml");
+    let mut text = fs::read_to_string(&config).expect("it");
+    for job in ["a", "b", "a_b"] {
+        text += &another(job);
+    }
+    fs::write(&config, text).expect("more jobs");
+    let units = staged(&setup, &["a_b"]);
+    let remove = ["schedule", "a", "b", "--remove", "--yes", "--dir", "units"];
+    says(&setup.run(&remove).expect(3).stderr, &["(jobs: a_b)"]);
+    assert_eq!(super::names(&units).len(), 4);
 }

@@ -402,6 +402,7 @@ pub(super) const TOLD: [Told; 26] = [
                 "what it would do, and whether it could",
             ),
             ("backupctl drill --archive erp_1.zip", "an older one"),
+            ("backupctl drill --all", "of every job, one after the other"),
         ],
         codes: &[
             (Verdict::Done, "the archive restores; all was dropped again"),

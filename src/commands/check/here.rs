@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::chain::Chain;
-use crate::commands::schedule::found::{self, Standing};
+use crate::commands::schedule::found::{self, Standing, Started};
 use crate::commands::{App, Job, hooks, restore};
 use crate::config::{Config, Log, SecretRef};
 use crate::database::tools::{self, Tool};
@@ -124,12 +124,27 @@ pub async fn tools(chain: &mut Chain, bin_dir: Option<&Path>) -> Option<Vec<Tool
 
 /// What starts the job by itself: a warning where nothing does, since something that can't be seen may.
 pub async fn timer(chain: &mut Chain, config: &Config, job: &str) {
-    const LINK: &str = "timer";
-    let starters = found::starters(&config.file, job);
+    starts(chain, (config, job), "timer", Started::Run).await;
+    if config.drill.every.is_some() {
+        starts(chain, (config, job), "drill timer", Started::Drill).await;
+    }
+}
+
+async fn starts(
+    chain: &mut Chain,
+    (config, job): (&Config, &str),
+    link: &'static str,
+    what: Started,
+) {
+    let starters = found::starters(&config.file, job, what);
     for starter in &starters {
         match starter.standing().await {
-            Standing::Ready(next) => chain.ok(LINK, found::words(&next)),
-            Standing::Broken { why, remedy } => chain.caution(LINK, why, remedy),
+            // A crontab's times are those of its runs.
+            Standing::Ready(next) if what == Started::Drill && starter.is_crontab() => {
+                chain.ok(link, format!("by {}", next.by));
+            }
+            Standing::Ready(next) => chain.ok(link, found::words(&next)),
+            Standing::Broken { why, remedy } => chain.caution(link, why, remedy),
         }
         let program = std::env::current_exe().unwrap_or_default();
         if starter.mark.program != program.to_string_lossy() {
@@ -140,11 +155,17 @@ pub async fn timer(chain: &mut Chain, config: &Config, job: &str) {
     if !starters.is_empty() {
         return;
     }
-    match found::by_hand().await {
-        Some(place) => chain.ok(LINK, format!("by hand, in {place}")),
+    match found::by_hand(what).await {
+        Some(place) => chain.ok(link, format!("by hand, in {place}")),
         None => chain.caution(
-            LINK,
-            "no timer or crontab that could be seen starts it".to_owned(),
+            link,
+            match what {
+                Started::Run => "no timer or crontab that could be seen starts it".to_owned(),
+                Started::Drill => {
+                    "no timer or crontab that could be seen makes the drills that `every` asks for"
+                        .to_owned()
+                }
+            },
             "backupctl schedule --install".to_owned(),
         ),
     }

@@ -58,13 +58,30 @@ impl Address {
         if host.is_empty() {
             return wrong("it names no host");
         }
-        Ok(Self {
+        let address = Self {
             scheme: scheme.to_owned(),
             user: user.map(decoded).filter(|user| !user.is_empty()),
             host,
             port,
             path: decoded(path),
-        })
+        };
+        if address.is_odd() {
+            return wrong("there are control characters in it, or what is no UTF-8");
+        }
+        Ok(address)
+    }
+}
+
+impl Address {
+    /// Whether something in it, once decoded, is no text that anybody means.
+    fn is_odd(&self) -> bool {
+        let texts = [
+            self.user.as_deref(),
+            Some(self.host.as_str()),
+            Some(&self.path),
+        ];
+        let mut characters = texts.into_iter().flatten().flat_map(str::chars);
+        characters.any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER)
     }
 }
 
@@ -160,6 +177,9 @@ mod tests {
             ("sftp://u@nas:ssh/x", "port"),
             ("sftp://u@/x", "no host"),
             ("sftp://u:canary@nas/x", "no password"),
+            ("sftp://u@nas/a%0Ab", "control characters"),
+            ("sftp://u%00@nas/a", "control characters"),
+            ("sftp://u@nas/a%FF", "no UTF-8"),
         ] {
             let failed = Address::parse(text, &["sftp"]).expect_err(text);
             assert!(

@@ -1,6 +1,5 @@
 //! What a first configuration says: by flags, and for what they leave open by questions, each asked again until it makes sense.
 
-use std::io;
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
@@ -8,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::{self, Address};
 use crate::account;
 use crate::cli::Init;
-use crate::config::{MailSecurity, is_plain_name};
+use crate::config::{MailSecurity, glob_problem, is_mail_address, is_plain_name};
 use crate::escape::shown;
 use crate::output::Output;
 use crate::secret::{self, Secret};
@@ -97,14 +96,18 @@ impl Asker<'_> {
         let store = self.store().await?;
         let pattern = self.text(
             self.flags.pattern.as_deref(),
-            "Which archives, by their names",
-            "*.zip",
+            ("Which archives, by their names", "*.zip"),
+            |typed| match glob_problem(typed) {
+                None => Ok(()),
+                Some(problem) => Err(Failed::new(Verdict::Usage, problem)),
+            },
         );
         let pattern = pattern.await?;
         let database = self.database().await?;
         let job = self.job(&database.name).await?;
         let question = "SQL that must give at least 1 before anything goes live (empty: none),\n  such as: select count(*) from users";
-        let check = self.text(self.flags.check.as_deref(), question, "").await?;
+        let check = self.text(self.flags.check.as_deref(), (question, ""), |_| Ok(()));
+        let check = check.await?;
         let mail = self.mail().await?;
         Ok(Answers {
             job,
@@ -177,12 +180,16 @@ impl Asker<'_> {
         .await
     }
 
-    async fn text(&self, given: Option<&str>, question: &str, usual: &str) -> Outcome<String> {
-        match given {
-            Some(given) => Ok(given.to_owned()),
-            None if self.may_ask => self.output.ask(question, Some(usual), self.stop).await,
-            None => Ok(usual.to_owned()),
-        }
+    async fn text(
+        &self,
+        given: Option<&str>,
+        (question, usual): (&str, &str),
+        judge: impl Fn(&str) -> Outcome<()>,
+    ) -> Outcome<String> {
+        let given = given.or_else(|| (!self.may_ask).then_some(usual));
+        let judge = |typed: &str| judge(typed).map(|()| typed.to_owned());
+        self.sensible_or(given, (question, Some(usual)), judge)
+            .await
     }
 
     /// What is given, or what is typed, as soon as `judge` takes it.
@@ -192,13 +199,22 @@ impl Asker<'_> {
         question: &str,
         judge: impl Fn(&str) -> Outcome<T>,
     ) -> Outcome<T> {
+        self.sensible_or(given, (question, None), judge).await
+    }
+
+    async fn sensible_or<T>(
+        &self,
+        given: Option<&str>,
+        (question, usual): (&str, Option<&str>),
+        judge: impl Fn(&str) -> Outcome<T>,
+    ) -> Outcome<T> {
         if let Some(given) = given {
             return judge(given);
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let typed = self.output.ask(question, None, self.stop).await?;
-            match judge(&typed) {
+            let typed = self.output.ask(question, usual, self.stop).await?;
+            match printable(&typed).and_then(|()| judge(&typed)) {
                 Ok(value) => return Ok(value),
                 Err(failed) => {
                     self.output.error(&failed);
@@ -212,6 +228,10 @@ impl Asker<'_> {
     /// From the file, else typed; None: there is none.
     async fn secret(&self, file: Option<&Path>, question: &str) -> Outcome<Option<Secret>> {
         let secret = match file {
+            Some(file) if file == Path::new("-") => {
+                let prompt = format!("{question}: ");
+                Some(self.output.ask_secret(&prompt, self.stop).await?)
+            }
             Some(file) => Some(read(file)?),
             None if self.may_ask => self.output.ask_hidden(question, self.stop).await?,
             None => None,
@@ -312,14 +332,16 @@ impl Asker<'_> {
         }
         let usual = usual_from(mail.user.as_deref());
         mail.from = self
-            .text(flags.mail_from.as_deref(), "The report comes from", &usual)
+            .text(
+                flags.mail_from.as_deref(),
+                ("The report comes from", &usual),
+                mail_address,
+            )
             .await?;
         mail.to.clone_from(&flags.mail_to);
         if mail.to.is_empty() {
             let to = self.sensible(None, "And goes to (an address)", |typed: &str| {
-                let is_address = typed.contains('@');
-                let wrong = || Failed::new(Verdict::Usage, "that is no mail address");
-                is_address.then(|| typed.to_owned()).ok_or_else(wrong)
+                mail_address(typed).map(|()| typed.to_owned())
             });
             mail.to.push(to.await?);
         }
@@ -328,17 +350,29 @@ impl Asker<'_> {
     }
 }
 
-/// Of a file or of stdin, without its one trailing newline.
-fn read(file: &Path) -> Outcome<Secret> {
-    let mut text = if file == Path::new("-") {
-        io::read_to_string(io::stdin().lock())
-            .judge(Verdict::Usage, "read the secret from stdin")?
-    } else {
-        let bytes = secret::read_given(file)?;
-        let text = std::str::from_utf8(&bytes);
-        text.judge(Verdict::Usage, format!("read {}", file.display()))?
-            .to_owned()
+/// What an arrow key leaves behind is no part of an answer.
+fn printable(typed: &str) -> Outcome<()> {
+    let is_printable = !typed.chars().any(char::is_control);
+    let wrong = || Failed::new(Verdict::Usage, "there are control characters in it");
+    is_printable.then_some(()).ok_or_else(wrong)
+}
+
+fn mail_address(typed: &str) -> Outcome<()> {
+    let wrong = || {
+        Failed::new(
+            Verdict::Usage,
+            format!("{} is no mail address", shown(typed)),
+        )
     };
+    is_mail_address(typed).then_some(()).ok_or_else(wrong)
+}
+
+/// Of a file, without its one trailing newline.
+fn read(file: &Path) -> Outcome<Secret> {
+    let bytes = secret::read_given(file)?;
+    let text = std::str::from_utf8(&bytes);
+    let text = text.judge(Verdict::Usage, format!("read {}", file.display()))?;
+    let mut text = text.to_owned();
     if text.ends_with('\n') {
         text.pop();
     }

@@ -3,6 +3,7 @@
 use jiff::civil::Time;
 use jiff::{Span, Timestamp, Zoned};
 
+use super::cadence::Cadence;
 use super::mark::Mark;
 use crate::cli::TimeOfDay;
 use crate::process::SEARCH_PATH;
@@ -19,6 +20,7 @@ pub struct Crontab<'a> {
     /// Program and arguments.
     pub run: &'a [String],
     pub status: &'a [String],
+    pub drills: Option<(&'a Cadence, &'a [String])>,
 }
 
 impl Crontab<'_> {
@@ -31,9 +33,13 @@ impl Crontab<'_> {
             let hour = (first.hour + STATUS_AFTER_HOURS) % 24;
             (TimeOfDay { hour, ..*first }, self.status)
         });
-        let lines: Vec<String> = { lines.chain(status) }
-            .map(|(time, command)| self.line(time, command))
+        let mut lines: Vec<String> = { lines.chain(status) }
+            .map(|(time, command)| self.line(time, "*", command))
             .collect();
+        if let Some((cadence, command)) = self.drills {
+            let times = cadence.times.iter();
+            lines.extend(times.map(|time| self.line(*time, cadence.days.cron, command)));
+        }
         format!(
             "# Written by `backupctl schedule --cron --install`, which writes it anew.\n\
              {}\n\
@@ -43,10 +49,15 @@ impl Crontab<'_> {
         )
     }
 
-    fn line(&self, TimeOfDay { hour, minute }: TimeOfDay, command: &[String]) -> String {
+    fn line(
+        &self,
+        TimeOfDay { hour, minute }: TimeOfDay,
+        days: &str,
+        command: &[String],
+    ) -> String {
         let words: Vec<String> = command.iter().map(|word| in_cron(word)).collect();
         let (user, words) = (self.user, words.join(" "));
-        format!("{minute} {hour} * * *  {user}  {words} >/dev/null")
+        format!("{minute} {hour} * * {days}  {user}  {words} >/dev/null")
     }
 }
 

@@ -50,12 +50,28 @@ pub enum Standing {
     },
 }
 
+/// What is started: `run` or `drill`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    Run,
+    Drill,
+}
+
+impl Started {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Drill => "drill",
+        }
+    }
+}
+
 /// Everything of ours that starts this job.
-pub fn starters(config: &Path, job: &str) -> Vec<Starter> {
+pub fn starters(config: &Path, job: &str, what: Started) -> Vec<Starter> {
     let config = config.to_string_lossy();
     let mut found = Vec::new();
     for directory in UNIT_DIRS {
-        for starter in marked(Path::new(directory), true, &config, job) {
+        for starter in marked(Path::new(directory), Some(what), &config, job) {
             let is_hidden = found
                 .iter()
                 .any(|known: &Starter| known.timer == starter.timer);
@@ -64,41 +80,47 @@ pub fn starters(config: &Path, job: &str) -> Vec<Starter> {
             }
         }
     }
-    found.extend(marked(Path::new(CRON_DIR), false, &config, job));
+    let in_cron = marked(Path::new(CRON_DIR), None, &config, job).into_iter();
+    // One file starts both.
+    found.extend(in_cron.filter(|starter| what == Started::Run || starter.mark.drills));
     found
 }
 
-/// Those of a directory. One that lies in two of the units' directories is taken from the first, as systemd does.
-fn marked(directory: &Path, is_unit: bool, config: &str, job: &str) -> Vec<Starter> {
+/// Those of a directory, units or crontabs. One that lies in two of the units' directories is taken from the first, as systemd does.
+fn marked(directory: &Path, unit: Option<Started>, config: &str, job: &str) -> Vec<Starter> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
     let mut found: Vec<Starter> = entries
         .flatten()
-        .filter_map(|entry| starter(entry.path(), is_unit))
+        .filter_map(|entry| starter(entry.path(), unit))
         .filter(|starter| starter.mark.is_for(config, job))
         .collect();
     found.sort_by(|a, b| a.file.cmp(&b.file));
     found
 }
 
-fn starter(file: PathBuf, is_unit: bool) -> Option<Starter> {
+fn starter(file: PathBuf, unit: Option<Started>) -> Option<Starter> {
     let name = file.file_name()?.to_str()?;
-    let stem = if is_unit {
-        name.strip_suffix(".service")?
-    } else {
-        name
+    let stem = match unit {
+        Some(_) => name.strip_suffix(".service")?,
+        None => name,
     };
-    let jobs = stem.strip_prefix("backupctl-run")?;
+    let what = unit.unwrap_or(Started::Run).word();
+    let jobs = stem.strip_prefix("backupctl-")?.strip_prefix(what)?;
     if !(jobs.is_empty() || jobs.starts_with('_')) {
         return None;
     }
-    let timer = is_unit.then(|| format!("{stem}.timer"));
+    let timer = unit.is_some().then(|| format!("{stem}.timer"));
     let mark = Mark::of(&fs::read_to_string(&file).ok()?)?;
     Some(Starter { file, mark, timer })
 }
 
 impl Starter {
+    pub fn is_crontab(&self) -> bool {
+        self.timer.is_none()
+    }
+
     /// Whether anything comes of it.
     pub async fn standing(&self) -> Standing {
         let Some(timer) = &self.timer else {
@@ -137,7 +159,7 @@ impl Starter {
 /// When it is started next; None: nothing of ours starts it.
 pub async fn next(config: &Path, job: &str) -> Option<Next> {
     let mut found: Option<Next> = None;
-    for starter in starters(config, job) {
+    for starter in starters(config, job, Started::Run) {
         let next = match starter.standing().await {
             Standing::Ready(next) => next,
             Standing::Broken { why, .. } => Next { at: None, by: why },
@@ -170,14 +192,15 @@ pub fn words(next: &Next) -> String {
 }
 
 /// A crontab in which somebody has written us by hand: the machine's, or this user's.
-pub async fn by_hand() -> Option<String> {
-    if fs::read_to_string(CRONTAB).is_ok_and(|text| text.lines().any(starts_us)) {
+pub async fn by_hand(what: Started) -> Option<String> {
+    let starts_us = |line: &str| starts_us(line, what);
+    if fs::read_to_string(CRONTAB).is_ok_and(|text| text.lines().any(&starts_us)) {
         return Some(CRONTAB.to_owned());
     }
     let files = fs::read_dir(CRON_DIR).into_iter().flatten().flatten();
     for file in files.map(|entry| entry.path()) {
         let text = fs::read_to_string(&file).unwrap_or_default();
-        if Mark::of(&text).is_none() && text.lines().any(starts_us) {
+        if Mark::of(&text).is_none() && text.lines().any(&starts_us) {
             return Some(file.display().to_string());
         }
     }
@@ -188,17 +211,21 @@ pub async fn by_hand() -> Option<String> {
     is_there.then(|| "this user's crontab".to_owned())
 }
 
-fn starts_us(line: &str) -> bool {
+fn starts_us(line: &str, what: Started) -> bool {
     let line = line.trim_start();
     !line.starts_with('#')
         && line
             .split_once("backupctl")
-            .is_some_and(|(_, rest)| rest.split_whitespace().any(|word| word == "run"))
+            .is_some_and(|(_, rest)| rest.split_whitespace().any(|word| word == what.word()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn starts_us(line: &str) -> bool {
+        super::starts_us(line, Started::Run)
+    }
 
     #[test]
     fn a_crontabs_line_that_runs_us_is_told_from_one_that_does_not() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::mark::Mark;
-use super::plan::{self, Plan};
+use super::plan::{Names, Plan};
 use super::systemd;
 use super::{CRON_DIR, SYSTEMD_DIR};
 use crate::cli::Schedule;
@@ -88,8 +88,26 @@ pub fn make_state_dir(plan: &Plan, state_dir: &Path) -> Outcome<()> {
         .hint(format!("install -d -m 700 -o {} {shown}", user.name))
 }
 
+/// Units of ours that this schedule has no more: those of drills that nothing asks for any longer.
+pub fn outdated(plan: &Plan) -> Outcome<Removal> {
+    let mut removal = Removal {
+        is_live: plan.is_live,
+        ..Removal::default()
+    };
+    for path in &plan.outdated {
+        if let Found::Ours(mark) = look(path)?
+            && mark.is_of(&plan.mark.config)
+            && mark.jobs == plan.mark.jobs
+        {
+            removal.take(path.clone());
+        }
+    }
+    Ok(removal)
+}
+
 /// Writes the files and starts the timers. What could not be done is the error: the files stay.
 pub async fn install(plan: &Plan) -> Outcome<()> {
+    outdated(plan)?.carry_out().await?;
     for file in &plan.files {
         write(&file.path, &file.text)?;
     }
@@ -162,17 +180,14 @@ pub struct Removal {
 /// Everything of ours for these jobs in the usual places, or in `--dir`; somebody else's is refused.
 pub fn removal(app: &App, flags: &Schedule) -> Outcome<Removal> {
     let config = app.config.file.to_string_lossy();
-    let (run, status) = (
-        plan::name("run", &flags.jobs)?,
-        plan::name("status", &flags.jobs)?,
-    );
+    let Names { run, status, drill } = Names::of(&flags.jobs)?;
     let mut names: Vec<PathBuf> = Vec::new();
     let (systemd_dir, cron_dir) = match &flags.dir {
         Some(dir) => (dir.as_path(), dir.as_path()),
         None => (Path::new(SYSTEMD_DIR), Path::new(CRON_DIR)),
     };
     if !flags.cron {
-        for name in [&run, &status] {
+        for name in [&run, &status, &drill] {
             names.extend(
                 ["timer", "service"].map(|kind| systemd_dir.join(format!("{name}.{kind}"))),
             );
@@ -187,11 +202,18 @@ pub fn removal(app: &App, flags: &Schedule) -> Outcome<Removal> {
     for path in names {
         match look(&path)? {
             Found::Nothing => {}
-            Found::Ours(mark) if mark.is_of(&config) => removal.take(path),
+            Found::Ours(mark) if mark.is_of(&config) && mark.jobs == flags.jobs => {
+                removal.take(path);
+            }
             Found::Ours(mark) => foreign.push(format!(
-                "{} is of {}",
+                "{} is of {} (jobs: {})",
                 path.display(),
-                escaped(&mark.config)
+                escaped(&mark.config),
+                if mark.jobs.is_empty() {
+                    "all".to_owned()
+                } else {
+                    mark.jobs.join(", ")
+                }
             )),
             Found::Others(why) => foreign.push(format!("{} is {why}", path.display())),
         }

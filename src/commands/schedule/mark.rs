@@ -19,6 +19,9 @@ pub struct Mark {
     pub jobs: Vec<String>,
     /// The times of day; none where the calendar is in systemd's words.
     pub at: Vec<String>,
+    /// Whether drills belong to it.
+    #[serde(default)]
+    pub drills: bool,
 }
 
 impl Mark {
@@ -63,6 +66,7 @@ mod tests {
             config: "/etc/it's \"50%\" \\.toml".to_owned(),
             jobs: vec!["erp".to_owned()],
             at: vec!["02:00".to_owned()],
+            drills: true,
         };
         let text = format!("# somebody's\n{}\n[Unit]\n", mark.line());
         assert_eq!(Mark::of(&text), Some(mark.clone()));

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    AfterCheck, Config, Email, Postgres, Restore, SecretRef, SecretSource, Sftp, StoreKind,
+    AfterCheck, Config, DrillPlace, Notify, Postgres, Restore, SecretRef, SecretSource, Sftp,
+    StoreKind,
 };
 
 /// What a run takes to end in order, apart from what is configured: it cleans up, then sends the mail.
@@ -17,22 +18,28 @@ pub struct Needs {
     pub read: Vec<PathBuf>,
     /// Directories that are written.
     pub state_dir: PathBuf,
-    pub log_dir: Option<PathBuf>,
+    /// Beside it: of the log, of the figures. What can't be written there is told, and ends no run.
+    pub told_dirs: Vec<PathBuf>,
     /// Settings by which programs of the operator are started; what holds us would hold them.
     pub programs: Vec<&'static str>,
     /// A database server on this machine has to be up first.
     pub is_database_here: bool,
+    /// A drill makes a PostgreSQL server here: its programs are started, as somebody else where we are root.
+    pub makes_cluster: bool,
     /// How long an end in order may take: hooks and the exchange of names are not cut.
     pub ending: Duration,
 }
 
 impl Needs {
     pub fn of(config: &Config, restores: &[&Restore], program: &Path) -> Self {
-        let log = config.log.file.as_deref();
+        let told = [&config.log.file, &config.metrics.textfile];
+        let told = told
+            .into_iter()
+            .filter_map(|file| file.as_deref()?.parent());
         let mut needs = Self {
             read: vec![program.to_owned(), config.file.clone()],
             state_dir: config.state_dir.clone(),
-            log_dir: log.and_then(Path::parent).map(Path::to_owned),
+            told_dirs: told.map(Path::to_owned).collect(),
             ending: ENDING,
             ..Self::default()
         };
@@ -42,9 +49,24 @@ impl Needs {
         for restore in restores {
             needs.of_job(config, restore);
         }
-        needs.of_mail(config.notify.email.as_ref());
-        needs.programs.dedup();
+        needs.of_telling(&config.notify, restores);
+        needs.told_dirs.dedup();
         needs
+    }
+
+    /// As [`Self::of`], for drills: nothing goes live, so that no program of the job is started.
+    pub fn of_drills(config: &Config, restores: &[&Restore], program: &Path) -> Self {
+        let mut own: Vec<Restore> = restores.iter().map(|restore| (*restore).clone()).collect();
+        for restore in &mut own {
+            restore.before_swap.clear();
+            restore.after_swap.clear();
+            restore.after_checks.clear();
+        }
+        let own: Vec<&Restore> = own.iter().collect();
+        Self {
+            makes_cluster: config.drill.place == DrillPlace::Local,
+            ..Self::of(config, &own, program)
+        }
     }
 
     fn of_job(&mut self, config: &Config, restore: &Restore) {
@@ -106,12 +128,22 @@ impl Needs {
         self.secret(database.password.as_ref());
     }
 
-    fn of_mail(&mut self, email: Option<&Email>) {
-        let Some(email) = email else {
-            return;
-        };
-        self.read.extend(email.ca_file.clone());
-        self.secret(email.password.as_ref());
+    fn of_telling(&mut self, notify: &Notify, restores: &[&Restore]) {
+        self.read.extend(notify.ca_file.clone());
+        if let Some(email) = &notify.email {
+            self.read.extend(email.ca_file.clone());
+            self.secret(email.password.as_ref());
+        }
+        if let Some(webhook) = &notify.webhook {
+            self.read.extend(webhook.ca_file.clone());
+            for reference in webhook.references() {
+                self.secret(Some(reference));
+            }
+        }
+        let pings = { restores.iter() }.filter_map(|restore| notify.ping_of(restore));
+        for ping in pings {
+            self.secret(ping.reference());
+        }
     }
 
     fn secret(&mut self, reference: Option<&SecretRef>) {
@@ -135,7 +167,7 @@ impl Needs {
 
     /// Whether anything that is read or written lies below one of these.
     pub fn is_any_below(&self, directories: &[&str]) -> bool {
-        let written = std::iter::once(&self.state_dir).chain(&self.log_dir);
+        let written = std::iter::once(&self.state_dir).chain(&self.told_dirs);
         let mut all = self.read.iter().chain(written);
         all.any(|path| {
             directories

@@ -1,29 +1,27 @@
 //! Which files a schedule consists of: all that is asked for is judged here, before anything is written.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cadence::Cadence;
 use super::crontab::Crontab;
+use super::judge::{self, plain_text};
 use super::mark::Mark;
 use super::needs::Needs;
 use super::unit::{Service, Timer};
-use super::{CRON_DIR, SYSTEMD_DIR, systemd};
-use crate::account::{self, Account};
+use super::{CRON_DIR, SYSTEMD_DIR};
+use crate::account::Account;
 use crate::cli::{Schedule, TimeOfDay};
 use crate::commands::App;
-use crate::config::{self, Config, Environment, Restore, format_duration};
-use crate::escape::{escaped, shown};
-use crate::verdict::{Explain, Failed, Judge, Outcome, Verdict};
+use crate::config::{Config, Restore, format_duration};
+use crate::verdict::{Failed, Judge, Outcome, Verdict};
 
 const USUAL_TIME: TimeOfDay = TimeOfDay { hour: 2, minute: 0 };
 const USUAL_DELAY: Duration = Duration::from_mins(5);
 /// What a run may take, on top of the time between two of them.
 const GRACE: Duration = Duration::from_hours(2);
 const LONGEST_NAME: usize = 120;
-const UNITS: [&str; 4] = [".service", ".target", ".timer", ".path"];
 
 /// A file of ours.
 #[derive(Debug)]
@@ -43,6 +41,10 @@ pub struct Plan {
     pub config: Config,
     /// Whether the files go to their usual place.
     pub is_live: bool,
+    /// Where an earlier installation may have left what belongs to it no more.
+    pub outdated: Vec<PathBuf>,
+    /// When drills are made, for people.
+    pub drills: Option<String>,
 }
 
 /// Everything that texts are made of.
@@ -53,22 +55,40 @@ struct Material<'a> {
     mark: &'a Mark,
     needs: &'a Needs,
     max_age: Option<Duration>,
+    drills: Option<Drills>,
+}
+
+/// Where `every` of [drill] asks for them.
+struct Drills {
+    cadence: Cadence,
+    needs: Needs,
+}
+
+/// Of a schedule, without the kinds of its files.
+pub struct Names {
+    pub run: String,
+    pub status: String,
+    pub drill: String,
+}
+
+impl Names {
+    pub fn of(jobs: &[String]) -> Outcome<Self> {
+        Ok(Self {
+            run: name("run", jobs)?,
+            status: name("status", jobs)?,
+            drill: name("drill", jobs)?,
+        })
+    }
 }
 
 impl Plan {
     pub async fn of(app: &App, flags: &Schedule) -> Outcome<Self> {
-        let user = user(app, flags).await?;
-        let config = as_started(app, &user)?;
+        let user = judge::user(app, flags).await?;
+        let config = judge::as_started(app, &user)?;
         let restores: Vec<&Restore> = crate::commands::jobs(&config, &flags.jobs)?;
-        owned(&config, &user)?;
-        for calendar in &flags.on_calendar {
-            systemd::judge_calendar(calendar, app).await?;
-        }
-        judge_on_failure(flags.on_failure.as_deref())?;
-        let program = std::env::current_exe().judge(Verdict::Local, "find our own program")?;
-        if !flags.cron {
-            startable(&program)?;
-        }
+        judge::owned(&config, &user)?;
+        judge::words(app, flags).await?;
+        let program = judge::program(flags)?;
         let at = times(flags);
         let mark = Mark {
             format: 1,
@@ -76,10 +96,10 @@ impl Plan {
             config: plain_text(&config.file)?,
             jobs: flags.jobs.clone(),
             at: at.iter().map(ToString::to_string).collect(),
+            drills: config.drill.every.is_some(),
         };
         let needs = Needs::of(&config, &restores, &program);
-        plain_text(&needs.state_dir)?;
-        needs.log_dir.as_deref().map(plain_text).transpose()?;
+        judge::written(&needs)?;
         let material = Material {
             flags,
             directory: directory(flags)?,
@@ -87,22 +107,25 @@ impl Plan {
             mark: &mark,
             needs: &needs,
             max_age: max_age(flags, &at, &restores)?,
+            drills: drills(flags, &config, &at, (&restores, &program))?,
         };
-        let (run, status) = (name("run", &flags.jobs)?, name("status", &flags.jobs)?);
-        let (files, timers) = if flags.cron {
-            (vec![material.crontab(&run, &at)], Vec::new())
-        } else {
-            let timers = [&run, &status].map(|name| format!("{name}.timer"));
-            (material.units(&run, &status, &at), timers.into())
-        };
-        let is_live = flags.dir.is_none();
+        let names = Names::of(&flags.jobs)?;
+        let files = material.files(&names, &at);
+        let timers = { files.iter() }
+            .filter(|file| file.path.extension().is_some_and(|kind| kind == "timer"))
+            .filter_map(|file| Some(file.path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        let when_drilled = { material.drills.as_ref() }.map(|drills| drills.cadence.words());
+        let outdated = material.outdated(&names);
         Ok(Self {
             files,
             timers,
             mark,
             user,
             config,
-            is_live,
+            is_live: flags.dir.is_none(),
+            outdated,
+            drills: when_drilled,
         })
     }
 
@@ -117,6 +140,22 @@ impl Plan {
 }
 
 impl Material<'_> {
+    fn files(&self, names: &Names, at: &[TimeOfDay]) -> Vec<File> {
+        if self.flags.cron {
+            return vec![self.crontab(&names.run, at)];
+        }
+        self.units(names, at)
+    }
+
+    /// Units that this schedule does not have, and an earlier one may have had.
+    fn outdated(&self, names: &Names) -> Vec<PathBuf> {
+        if self.flags.cron || self.drills.is_some() {
+            return Vec::new();
+        }
+        let units = ["timer", "service"].map(|kind| format!("{}.{kind}", names.drill));
+        units.map(|unit| self.directory.join(unit)).into()
+    }
+
     fn run(&self) -> Vec<String> {
         let lead = [&self.mark.program, "-c", &self.mark.config, "run", "-q"];
         self.with_jobs(&lead)
@@ -131,18 +170,31 @@ impl Material<'_> {
         words
     }
 
+    /// A job that the configuration gets later is drilled as well, as it is run.
+    fn drill(&self) -> Vec<String> {
+        let mut words =
+            self.with_jobs(&[&self.mark.program, "-c", &self.mark.config, "drill", "-q"]);
+        if self.mark.jobs.is_empty() {
+            words.push("--all".to_owned());
+        }
+        words
+    }
+
     fn with_jobs(&self, lead: &[&str]) -> Vec<String> {
         let lead = lead.iter().map(|word| (*word).to_owned());
         lead.chain(self.mark.jobs.iter().cloned()).collect()
     }
 
     fn crontab(&self, name: &str, at: &[TimeOfDay]) -> File {
+        let drill = self.drill();
+        let drills = self.drills.as_ref();
         let crontab = Crontab {
             mark: self.mark,
             user: &self.user.name,
             at,
             run: &self.run(),
             status: &self.status(),
+            drills: drills.map(|drills| (&drills.cadence, drill.as_slice())),
         };
         File {
             path: self.directory.join(name),
@@ -151,53 +203,63 @@ impl Material<'_> {
     }
 
     /// Services before the timers that start them.
-    fn units(&self, run: &str, status: &str, at: &[TimeOfDay]) -> Vec<File> {
-        let of_jobs = self.of_jobs();
+    fn units(&self, Names { run, status, drill }: &Names, at: &[TimeOfDay]) -> Vec<File> {
         let calendar: Vec<String> = if self.flags.on_calendar.is_empty() {
             at.iter().map(|time| format!("*-*-* {time}:00")).collect()
         } else {
             self.flags.on_calendar.clone()
         };
-        let delay = self.flags.random_delay.unwrap_or(USUAL_DELAY);
-        let service = |name: &str, command: &[String], what: &str| {
-            let description = format!("backupctl {what}{of_jobs}");
-            let name = format!("{name}.service");
-            let service = Service {
-                mark: self.mark,
-                description: &description,
-                name: &name,
-                user: &self.user.name,
-                is_root: self.user.id == 0,
-                command,
-                on_failure: self.flags.on_failure.as_deref(),
-                needs: self.needs,
-            };
-            let text = if what == "status" {
-                service.of_status()
-            } else {
-                service.of_run()
-            };
-            self.file(&name, text)
+        let mut files = vec![
+            self.service(run, "run", run),
+            self.service(status, "status", run),
+            self.timer(run, "run", &calendar),
+            self.timer(status, "status", &["hourly".to_owned()]),
+        ];
+        if let Some(drills) = &self.drills {
+            files.push(self.service(drill, "drill", run));
+            files.push(self.timer(drill, "drill", &drills.cadence.calendar()));
+        }
+        files
+    }
+
+    fn service(&self, name: &str, what: &str, run: &str) -> File {
+        let (command, needs) = match (what, &self.drills) {
+            ("status", _) => (self.status(), self.needs),
+            ("drill", Some(drills)) => (self.drill(), &drills.needs),
+            _ => (self.run(), self.needs),
         };
-        let timer = |name: &str, calendar: &[String], is_run: bool| {
-            let what = if is_run { "run" } else { "status" };
-            let name = format!("{name}.timer");
-            let timer = Timer {
-                mark: self.mark,
-                description: &format!("when backupctl {what} is started{of_jobs}"),
-                name: &name,
-                calendar,
-                random_delay: if is_run { delay } else { USUAL_DELAY },
-                is_persistent: is_run,
-            };
-            self.file(&name, timer.text())
+        let name = format!("{name}.service");
+        let service = Service {
+            mark: self.mark,
+            description: &format!("backupctl {what}{}", self.of_jobs()),
+            name: &name,
+            user: &self.user.name,
+            is_root: self.user.id == 0,
+            command: &command,
+            on_failure: self.flags.on_failure.as_deref(),
+            needs,
         };
-        vec![
-            service(run, &self.run(), "run"),
-            service(status, &self.status(), "status"),
-            timer(run, &calendar, true),
-            timer(status, &["hourly".to_owned()], false),
-        ]
+        let text = match what {
+            "status" => service.of_status(),
+            "drill" => service.of_drill(run),
+            _ => service.of_run(),
+        };
+        self.file(&name, text)
+    }
+
+    fn timer(&self, name: &str, what: &str, calendar: &[String]) -> File {
+        let name = format!("{name}.timer");
+        let is_status = what == "status";
+        let delay = self.flags.random_delay.filter(|_| !is_status);
+        let timer = Timer {
+            mark: self.mark,
+            description: &format!("when backupctl {what} is started{}", self.of_jobs()),
+            name: &name,
+            calendar,
+            random_delay: delay.unwrap_or(USUAL_DELAY),
+            is_persistent: !is_status,
+        };
+        self.file(&name, timer.text())
     }
 
     fn of_jobs(&self) -> String {
@@ -221,8 +283,28 @@ fn directory(flags: &Schedule) -> Outcome<PathBuf> {
     std::path::absolute(directory).judge(Verdict::Usage, "use `--dir`")
 }
 
+fn drills(
+    flags: &Schedule,
+    config: &Config,
+    at: &[TimeOfDay],
+    (restores, program): (&[&Restore], &Path),
+) -> Outcome<Option<Drills>> {
+    let Some(every) = config.drill.every else {
+        return if flags.drill_at.is_none() {
+            Ok(None)
+        } else {
+            let told = "`--drill-at` says when, but nothing asks for drills";
+            Err(Failed::new(Verdict::Usage, told).hint("set `every` in [drill], such as \"8d\""))
+        };
+    };
+    Ok(Some(Drills {
+        cadence: Cadence::of(every, at, flags.drill_at),
+        needs: Needs::of_drills(config, restores, program),
+    }))
+}
+
 /// `backupctl-run`, with the jobs' names where not all are meant. cron.d takes no other punctuation.
-pub fn name(command: &str, jobs: &[String]) -> Outcome<String> {
+fn name(command: &str, jobs: &[String]) -> Outcome<String> {
     let mut name = format!("backupctl-{command}");
     for job in jobs {
         // Writing to a string can't fail.
@@ -296,117 +378,6 @@ fn typed(duration: Duration) -> String {
     }
 }
 
-/// Whom it runs for: the named one, else whoever owns `state_dir`, else us.
-async fn user(app: &App, flags: &Schedule) -> Outcome<Account> {
-    let owner = || {
-        fs::metadata(&app.config.state_dir)
-            .map(|meta| meta.uid())
-            .ok()
-    };
-    let us = || rustix::process::geteuid().as_raw();
-    let who = flags
-        .user
-        .clone()
-        .unwrap_or_else(|| owner().unwrap_or_else(us).to_string());
-    let found = account::find(&who).await?;
-    let plain = |c: char| c.is_alphanumeric() || "_.-@$".contains(c);
-    match found {
-        Some(account) if account.name.chars().all(plain) => Ok(account),
-        Some(account) => Err(Failed::new(
-            Verdict::Config,
-            format!(
-                "the user name {} can't stand in a unit or a crontab",
-                shown(&account.name)
-            ),
-        )),
-        None => Err(
-            Failed::new(Verdict::Usage, format!("there is no user {}", shown(&who)))
-                .hint("`getent passwd` lists them"),
-        ),
-    }
-}
-
-/// The configuration as it will be read there: by that user, without anything of a login's environment.
-fn as_started(app: &App, user: &Account) -> Outcome<Config> {
-    let environment = Environment {
-        state_home: Some(user.home.join(".local/state")),
-        is_root: user.id == 0,
-        ..Environment::default()
-    };
-    config::load(Some(&app.config.file), &environment).context(format!(
-        "read the configuration as {} without a login",
-        user.name
-    ))
-}
-
-fn owned(config: &Config, user: &Account) -> Outcome<()> {
-    let state_dir = &config.state_dir;
-    let Ok(meta) = fs::symlink_metadata(state_dir) else {
-        return Ok(());
-    };
-    if meta.uid() == user.id {
-        return Ok(());
-    }
-    let (name, id) = (&user.name, meta.uid());
-    Err(Failed::new(
-        Verdict::Config,
-        format!(
-            "`state_dir` {} belongs to user {id}, not to {name}",
-            state_dir.display()
-        ),
-    )
-    .hint(format!(
-        "choose that user with `--user`, or give {name} a `state_dir` of its own"
-    )))
-}
-
-/// A line break would be a line of the file, and what is no UTF-8 no text.
-fn plain_text(path: &Path) -> Outcome<String> {
-    let text = path
-        .to_str()
-        .filter(|text| !text.chars().any(char::is_control));
-    text.map(str::to_owned).ok_or_else(|| {
-        let path = escaped(&path.to_string_lossy());
-        Failed::new(
-            Verdict::Config,
-            format!("the path {path} can't stand in a unit or a crontab"),
-        )
-        .hint("use a path without control characters, in UTF-8")
-    })
-}
-
-/// systemd takes no program with these in its path, however they are quoted.
-fn startable(program: &Path) -> Outcome<()> {
-    let text = program.to_string_lossy();
-    if !text.contains(['"', '\'', '\\']) {
-        return Ok(());
-    }
-    let told = format!(
-        "systemd starts no program with quotes or backslashes in its path: {}",
-        escaped(&text)
-    );
-    Err(Failed::new(Verdict::Config, told)
-        .hint("move it, to /usr/local/bin for example, or use `--cron`"))
-}
-
-fn judge_on_failure(unit: Option<&str>) -> Outcome<()> {
-    let Some(unit) = unit else {
-        return Ok(());
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || ":_.\\@%-".contains(c);
-    let is_unit = UNITS
-        .iter()
-        .any(|kind| unit.len() > kind.len() && unit.ends_with(kind));
-    if is_unit && unit.chars().all(plain) {
-        return Ok(());
-    }
-    Err(Failed::new(
-        Verdict::Usage,
-        format!("{} is no name of a unit", shown(unit)),
-    )
-    .hint("such as `--on-failure tell-admin@%n.service`"))
-}
-
 /// How the times read to people.
 pub fn when(flags: &Schedule) -> String {
     if !flags.on_calendar.is_empty() {
@@ -449,7 +420,7 @@ mod tests {
     #[test]
     fn a_duration_is_typed_as_it_is_read() {
         for text in ["26h", "90m", "61s", "1500ms"] {
-            let duration = config::parse_duration(text).expect(text);
+            let duration = crate::config::parse_duration(text).expect(text);
             assert_eq!(typed(duration), text);
         }
     }

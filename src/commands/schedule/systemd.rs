@@ -1,7 +1,8 @@
 //! systemd's own programs, where it runs: bounded, and told in its words.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -84,15 +85,24 @@ pub struct Timer {
     pub next: Option<Timestamp>,
 }
 
-/// None where systemd can't be asked.
+/// None where systemd can't be asked. Once it has not answered in time, it isn't asked again: a monitor waits for every job in turn.
 pub async fn timer(name: &str) -> Option<Timer> {
+    static IS_SILENT: AtomicBool = AtomicBool::new(false);
+    if IS_SILENT.load(Ordering::Relaxed) {
+        return None;
+    }
     let command = Command::new("systemctl").ok()?;
     let property = "--property=UnitFileState,ActiveState,NextElapseUSecRealtime";
     // Older ones can't show this one as a number.
     let command = command
         .args(["show", property, "--", name])
         .env("TZ", "UTC");
-    let (ended, text) = output(&command, LOOK).await.ok()?;
+    let begun = Instant::now();
+    let told = output(&command, LOOK).await;
+    if begun.elapsed() >= LOOK {
+        IS_SILENT.store(true, Ordering::Relaxed);
+    }
+    let (ended, text) = told.ok()?;
     ended.is_success().then(|| read(&text))
 }
 

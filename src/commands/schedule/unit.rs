@@ -31,7 +31,6 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
 PrivateMounts=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
@@ -39,7 +38,15 @@ SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 ";
 
-/// Both kinds of service.
+/// What root needs for a private cluster: its server runs as `nobody`, owns its directory, is ended, and is looked for after a kill.
+const CLUSTER_CAPABILITIES: &str =
+    "CAP_DAC_OVERRIDE CAP_CHOWN CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_PTRACE";
+const CLUSTER_CALLS: &str = "\
+# The drill's private PostgreSQL server runs as nobody and owns its files.
+SystemCallFilter=@setuid @chown
+";
+
+/// All kinds of service.
 #[derive(Debug)]
 pub struct Service<'a> {
     pub mark: &'a Mark,
@@ -56,6 +63,15 @@ pub struct Service<'a> {
 impl Service<'_> {
     /// Of the restore itself.
     pub fn of_run(&self) -> String {
+        self.of_work("")
+    }
+
+    /// Of a drill, which waits for a run that is at work: both hold the job's lock.
+    pub fn of_drill(&self, run: &str) -> String {
+        self.of_work(&format!(" {run}.service"))
+    }
+
+    fn of_work(&self, others: &str) -> String {
         let needs = self.needs;
         let database = if needs.is_database_here {
             " postgresql.service"
@@ -63,7 +79,7 @@ impl Service<'_> {
             ""
         };
         let after = format!(
-            "Wants=network-online.target\nAfter=network-online.target time-sync.target{database}\n"
+            "Wants=network-online.target\nAfter=network-online.target time-sync.target{database}{others}\n"
         );
         // KillMode: what a run has started is ended by the run, in its order. OOMPolicy: so is a pg_restore without memory.
         let more = format!(
@@ -110,11 +126,18 @@ impl Service<'_> {
 
     fn hardened(&self) -> String {
         let needs = self.needs;
-        let capabilities = if self.is_root {
-            // Root is let past modes by these alone: into the server's directory, whose free space a run asks for, and to files of others.
-            "CAP_DAC_OVERRIDE"
-        } else {
-            ""
+        // Root is let past modes by this one alone: into the server's directory, whose free space a run asks for, and to files of others.
+        let capabilities = match (self.is_root, needs.makes_cluster) {
+            (false, _) => "",
+            (true, false) => "CAP_DAC_OVERRIDE",
+            (true, true) => CLUSTER_CAPABILITIES,
+        };
+        let (memory, calls) = match (needs.makes_cluster, self.is_root) {
+            (false, _) => ("MemoryDenyWriteExecute=yes\n", ""),
+            (true, is_root) => (
+                "# PostgreSQL compiles what it evaluates often, so MemoryDenyWriteExecute is left out.\n",
+                if is_root { CLUSTER_CALLS } else { "" },
+            ),
         };
         let home = if needs.is_any_below(&HOMES) {
             "# Something of the configuration lies in a home directory.\nProtectHome=read-only\n"
@@ -127,7 +150,7 @@ impl Service<'_> {
             "PrivateTmp=yes\n"
         };
         format!(
-            "\n{HARDENED}CapabilityBoundingSet={capabilities}\nAmbientCapabilities=\n{home}{shared}{}",
+            "\n{HARDENED}{calls}{memory}CapabilityBoundingSet={capabilities}\nAmbientCapabilities=\n{home}{shared}{}",
             self.written()
         )
     }
@@ -153,13 +176,12 @@ impl Service<'_> {
             Some(_) => String::new(),
             None => format!("ReadWritePaths={state_dir}\n"),
         };
-        // `-`: a log that can't be written is told, and ends no run.
-        let log = needs
-            .log_dir
-            .as_ref()
-            .map(|log| path(&log.to_string_lossy()));
-        let log = log.map(|log| format!("ReadWritePaths=-{log}\n"));
-        self.state_directory() + &by_path + &log.unwrap_or_default()
+        // `-`: it may be missing. Quotes stand around all of it.
+        let told: Vec<String> = { needs.told_dirs.iter() }
+            .map(|told| path(&format!("-{}", told.to_string_lossy())))
+            .map(|told| format!("ReadWritePaths={told}\n"))
+            .collect();
+        self.state_directory() + &by_path + &told.concat()
     }
 
     /// Made by systemd where it is missing, for the user.
@@ -212,8 +234,10 @@ impl Timer<'_> {
 /// The part of `path` below `parent`, where systemd can make it: `/var/lib/backupctl`.
 pub fn below<'a>(parent: &str, path: &'a Path) -> Option<&'a str> {
     let rest = path.strip_prefix(parent).ok()?.to_str()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    (!rest.is_empty() && !rest.contains("..") && rest.chars().all(plain)).then_some(rest)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    // systemd passes over what has an empty part or a dot in its place.
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(plain);
+    rest.split('/').all(is_part).then_some(rest)
 }
 
 /// systemd replaces `%i` and its like everywhere.
@@ -265,6 +289,8 @@ mod tests {
             "/var/lib",
             "/srv/x",
             "/var/lib/a b",
+            "/var/lib/a/./b",
+            "/var/lib/a//b",
             "/var/lib/../x",
             "/var/library",
         ] {
