@@ -6,9 +6,9 @@ mod chain;
 mod compared;
 mod drill;
 mod history;
+mod step;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,48 +22,11 @@ pub use self::drill::{CountedTable, DrillFacts, Origin, Place};
 pub use self::history::{
     NewestFirst, current_step, file, history, is_any_before, newest_first, remove_logs_before,
 };
+pub use self::step::Step;
 use crate::durable;
 use crate::run::{Noted, Run};
 use crate::secret::Scrubber;
 use crate::verdict::{Failed, Outcome, Verdict};
-
-/// A stage of a run, timed and judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    Network,
-    Fetch,
-    Unzip,
-    Restore,
-    Check,
-    /// The rows of what a drill has restored.
-    Count,
-    /// What was restored is kept beside the live database: for `swap`, or to be looked at.
-    Hold,
-    Swap,
-    Undo,
-    /// What was loaded to be looked at, or for a drill, goes.
-    Drop,
-    Notify,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Network => "network",
-            Self::Fetch => "fetch",
-            Self::Unzip => "unzip",
-            Self::Restore => "restore",
-            Self::Check => "check",
-            Self::Count => "count",
-            Self::Hold => "hold",
-            Self::Swap => "swap",
-            Self::Undo => "undo",
-            Self::Drop => "drop",
-            Self::Notify => "notify",
-        })
-    }
-}
 
 /// The archive as the store named it and as it was proven.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
