@@ -56,7 +56,9 @@ fn an_unknown_job_is_usage_before_any_job_begins() {
     let ran = setup.run(&["run", "--json", "crm", "epr"]).expect(2);
 
     assert_eq!(ran.json()["verdict"], "usage");
-    says(&ran.stderr, &["epr", "erp, crm"]);
+    says(&ran.stderr, &["`epr`", "did you mean `erp`?"]);
+    let ran = setup.run(&["run", "warehouse"]).expect(2);
+    says(&ran.stderr, &["`warehouse`", "erp, crm"]);
     assert_eq!(setup.reports(), Vec::<serde_json::Value>::new());
     crm.is_untouched();
 }
