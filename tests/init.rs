@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::run::{archive, says};
 use crate::support::postgres::Postgres;
-use crate::support::program::Setup;
+use crate::support::program::{Setup, names_in};
 use crate::support::smtp::{self, Smtp};
 use crate::support::sshd::Sshd;
 use crate::support::terminal::converse;
@@ -63,18 +63,7 @@ impl Newcomer {
 
     /// What is in the directory.
     fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.setup.path("")).expect("the directory");
-        let mut names: Vec<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("a file")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
-        names.sort();
-        names
+        names_in(&self.setup.path(""))
     }
 
     fn text(&self, name: &str) -> String {

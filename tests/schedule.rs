@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::run::says;
-use crate::support::program::Setup;
+use crate::support::program::{Setup, names_in};
 
 /// A job that needs nothing to be there; `lines` say more of `[restores.erp]`.
 fn installation(lines: &str) -> Setup {
@@ -32,21 +32,6 @@ fn staged(setup: &Setup, arguments: &[&str]) -> PathBuf {
     let into = ["schedule", "--install", "--dir", "units"];
     setup.run(&[&into, arguments].concat()).expect(0);
     directory
-}
-
-fn names(directory: &PathBuf) -> Vec<String> {
-    let entries = fs::read_dir(directory).expect("the directory");
-    let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("a file")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
 }
 
 const UNITS: [&str; 4] = [
@@ -87,7 +72,7 @@ fn what_is_installed_is_readable_by_all_and_taken_away_again() {
     // given
     let setup = installation("");
     let units = staged(&setup, &[]);
-    assert_eq!(names(&units), UNITS);
+    assert_eq!(names_in(&units), UNITS);
     for name in UNITS {
         let mode = fs::metadata(units.join(name))
             .expect(name)
@@ -106,13 +91,13 @@ fn what_is_installed_is_readable_by_all_and_taken_away_again() {
     setup
         .run(&["schedule", "--remove", "--dir", "units", "-n"])
         .expect(0);
-    assert_eq!(names(&units).len(), 5);
+    assert_eq!(names_in(&units).len(), 5);
     setup
         .run(&["schedule", "--remove", "--dir", "units", "--yes"])
         .expect(0);
 
     // then
-    assert_eq!(names(&units), ["mine.service"]);
+    assert_eq!(names_in(&units), ["mine.service"]);
     let again = setup
         .run(&["schedule", "--remove", "--dir", "units", "--yes"])
         .expect(0);
@@ -140,7 +125,7 @@ fn a_unit_that_somebody_else_wrote_is_neither_replaced_nor_removed() {
                 .expect(3);
             says(&ran.stderr, &[UNITS[1]]);
         }
-        assert_eq!(names(&units), [UNITS[1]]);
+        assert_eq!(names_in(&units), [UNITS[1]]);
         fs::remove_file(&theirs).expect("the unit");
     }
 }
@@ -283,7 +268,7 @@ fn with_json_the_files_are_in_one_document() {
 fn several_schedules_of_single_jobs_stand_side_by_side() {
     let setup = installation("");
     let units = staged(&setup, &["erp"]);
-    assert_eq!(names(&units)[0], "backupctl-run_erp.service");
+    assert_eq!(names_in(&units)[0], "backupctl-run_erp.service");
     let service = fs::read_to_string(units.join("backupctl-run_erp.service")).expect("it");
     says(&service, &[" run -q erp\n"]);
     let status = fs::read_to_string(units.join("backupctl-status_erp.service")).expect("it");

@@ -48,10 +48,11 @@ pub(super) fn evidence(facts: &DrillFacts, database: Option<&DatabaseFacts>) -> 
         database.map(|database| format!("PostgreSQL {}", escaped(&database.server_version)));
     let tool = facts.pg_restore.as_ref();
     let time = facts.time_to_restore_seconds.map(duration_text);
-    let dropped = if facts.dropped {
-        "all of it"
-    } else {
-        "NO: the next run of this job tries again"
+    let dropped = match (facts.dropped, tool) {
+        (false, _) => Some("NO: the next run of this job tries again"),
+        (true, Some(_)) => Some("all of it"),
+        // It ended before anything was made.
+        (true, None) => None,
     };
     let mut lines = vec![list(
         "Drill",
@@ -75,7 +76,7 @@ pub(super) fn evidence(facts: &DrillFacts, database: Option<&DatabaseFacts>) -> 
             ),
             ("objects", objects(facts)),
             ("rows", facts.rows.map(|rows| rows.to_string())),
-            ("dropped", Some(dropped.to_owned())),
+            ("dropped", dropped.map(str::to_owned)),
         ],
     )];
     lines.extend(facts.tables.iter().take(NAMED).map(one));
@@ -122,4 +123,22 @@ fn one(table: &CountedTable) -> String {
         .map_or_else(|| "unknown".to_owned(), |rows| rows.to_string());
     let name = escaped(&format!("{}.{}", table.schema, table.name));
     format!("            {rows:>14}  {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_made_is_told_as_dropped() {
+        let mut facts = DrillFacts {
+            dropped: true,
+            ..DrillFacts::default()
+        };
+        assert!(!evidence(&facts, None).contains("dropped"));
+        facts.pg_restore = Some("17.6".to_owned());
+        assert!(evidence(&facts, None).contains("all of it"));
+        facts.dropped = false;
+        assert!(evidence(&facts, None).contains("NO:"));
+    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{UNITS, another, installation, staged};
 use crate::run::says;
-use crate::support::program::{Setup, binary};
+use crate::support::program::{Setup, binary, names_in};
 
 /// Of 10; what systemd itself calls OK ends at 4.
 const EXPOSURE: f64 = 2.6;
@@ -308,7 +308,7 @@ fn drills_that_nothing_asks_for_any_more_are_taken_away_with_the_next_installati
     );
     assert!(units.join("backupctl-drill.timer").exists());
     staged(&setup, &[]);
-    assert_eq!(super::names(&units), UNITS);
+    assert_eq!(names_in(&units), UNITS);
     says(
         &setup
             .run(&["schedule", "--drill-at", "5:00"])
@@ -328,7 +328,7 @@ fn drills_that_nothing_asks_for_any_more_are_taken_away_with_the_next_installati
     setup
         .run(&["schedule", "--remove", "--yes", "--dir", "units"])
         .expect(0);
-    assert_eq!(super::names(&units), Vec::<String>::new());
+    assert_eq!(names_in(&units), Vec::<String>::new());
 }
 
 #[test]
@@ -406,5 +406,5 @@ fn jobs_whose_names_make_the_same_file_are_not_mixed_up() {
     let units = staged(&setup, &["a_b"]);
     let remove = ["schedule", "a", "b", "--remove", "--yes", "--dir", "units"];
     says(&setup.run(&remove).expect(3).stderr, &["(jobs: a_b)"]);
-    assert_eq!(super::names(&units).len(), 4);
+    assert_eq!(names_in(&units).len(), 4);
 }

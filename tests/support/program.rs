@@ -363,6 +363,18 @@ fn configured<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["-c", "config.toml"], arguments].concat()
 }
 
+/// The names of what is in a directory, in order.
+pub fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("the directory");
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.expect("a file").file_name();
+        name.to_string_lossy().into_owned()
+    };
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
 /// The program as it was built with these tests, or, for an example, beside it.
 pub fn binary() -> PathBuf {
     if let Some(path) = option_env!("CARGO_BIN_EXE_backupctl") {

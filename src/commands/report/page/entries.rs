@@ -344,7 +344,12 @@ fn drill_facts(html: &mut Html, drill: &DrillFacts) {
     let largest = drill.tables.iter().take(SHOWN);
     let largest: Vec<String> = largest.map(counted).collect();
     fact(html, "largest", &largest.join(", "));
-    let dropped = if drill.dropped { "all of it" } else { "no" };
+    let dropped = match (drill.dropped, &drill.pg_restore) {
+        (false, _) => "no",
+        (true, Some(_)) => "all of it",
+        // Nothing was made.
+        (true, None) => "",
+    };
     fact(html, "dropped", dropped);
 }
 
